@@ -1,0 +1,9 @@
+"""The public door: what `import shoal` offers."""
+
+from shoal.api.load import load, runs
+from shoal.api.run import Run
+from shoal.api.train import train
+from shoal.assembly import dataset, model, optimizer, task
+from shoal.tasks import Metric, Task
+
+__all__ = ["Metric", "Run", "Task", "dataset", "load", "model", "optimizer", "runs", "task", "train"]

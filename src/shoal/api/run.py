@@ -1,0 +1,84 @@
+"""A run, as Python sees it: a view of its folder, which anything may have trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from shoal.assembly import Objects, recipe_of, test_run, trained_model
+from shoal.recipe import Recipe
+from shoal.store import RunFolder, read_journal, record
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. Everything is read from its folder when it is asked for; only `recipe` is kept."""
+
+    location: RunFolder
+    objects: Objects = field(default=Objects(), repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is."""
+        return self.location.path
+
+    @property
+    def label(self) -> str:
+        """What commands call it: `<name>-<signature>/seed-<n>`."""
+        return self.location.label
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What `--json` prints: run, signature, seed, status, folder, steps, metrics."""
+        return record.result(self.location)
+
+    @property
+    def status(self) -> str:
+        """One of queued, running, finished, failed, stopped, killed."""
+        return record.status(self.location)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The content of run.json: plan, provenance, data, times."""
+        return record.read(self.location)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Final metrics, `{"test.accuracy": 0.98, ...}`: of the best weights where the recipe keeps them."""
+        return self.result["metrics"]
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.result["seed"])
+
+    @property
+    def signature(self) -> str:
+        """The 32 hex digits that identify the experiment."""
+        return str(self.result["signature"])
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of history.jsonl: step, epoch, and the metrics recorded there."""
+        return read_journal(self.location.history)[0]
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The full recipe."""
+        return recipe_of(self.location)
+
+    def model(self, *, normalised: bool = True) -> nn.Module:
+        """Return the trained network in eval mode, on the CPU, ready to predict.
+
+        It takes inputs [B, *input_shape] as they are in the dataset and normalises them as in training; with
+        `normalised=False` it takes them normalised. The weights are the best where the recipe keeps them.
+        """
+        return trained_model(self.location, self.objects, normalised=normalised)
+
+    def test(self, *, split: str = "test", path: str | None = None, device: str = "auto") -> dict[str, float]:
+        """Measure the run again on a split of its dataset, or of other data at `path`."""
+        return test_run(self.location, self.objects, path=path, device=device, split=split)

@@ -1,0 +1,213 @@
+"""From a recipe to what a training is made of: data, model, task, optimizer, batches, engine.
+
+Everything that can be wrong with a recipe is found here, before a folder is made or a step is done.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from shoal import datasets, models, optim, tasks
+from shoal.assembly.devices import choose
+from shoal.assembly.objects import Objects
+from shoal.assembly.registry import OWN
+from shoal.assembly.source import classes_of, digest
+from shoal.datasets import Batches, Data, Examples
+from shoal.errors import RecipeError, nearest
+from shoal.optim.writers import base_value
+from shoal.recipe import Recipe, canonical, signature
+from shoal.recipe.parts import DatasetPart, OptimizerPart
+from shoal.rng import key
+from shoal.tasks import Task
+from shoal.training import Agenda, BestWeights, Callback, EarlyStop, Evaluation, Plan, ScheduledHypers, SoloEngine
+from shoal.training.hypers import scheduled
+
+EVALUATION_BATCH = 512
+"""Examples in an evaluation batch, at least: results depend on it in the last bits, so it is no setting."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a recipe, and objects passed from Python, turn into; each piece is made once, when it is first needed."""
+
+    recipe: Recipe
+    objects: Objects = Objects()
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the training runs."""
+        return choose(self.recipe.device)
+
+    @cached_property
+    def data(self) -> Data:
+        """The dataset, checked."""
+        part = cast(DatasetPart, self.recipe.dataset)
+        source = self.objects.dataset
+        return datasets.build(part) if source is None else datasets.from_objects(source, part)
+
+    @cached_property
+    def task(self) -> Task:
+        """What is optimised and measured."""
+        return build_task(self.recipe, self.data, self.objects, self.device)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network with its initial weights, a function of the seed, on the device."""
+        built = build_model(
+            self.recipe, self.objects, input_shape=self.data.input_shape, outputs=self.task.outputs
+        )
+        return built.to(self.device)
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer over the model's parameters."""
+        return optim.build(cast(OptimizerPart, self.recipe.optimizer), self.model, self.device)
+
+    @cached_property
+    def agenda(self) -> Agenda:
+        """When what is due."""
+        return Agenda.of(self.recipe, self.batches.per_epoch)
+
+    @cached_property
+    def hypers(self) -> ScheduledHypers:
+        """Scheduled hyperparameters, tried once so that a bad schedule is found now."""
+        base = {name: base_value(self.optimizer, name) for name in scheduled(self.recipe)}
+        hypers = ScheduledHypers(self.recipe, base, self.agenda.total)
+        hypers.block(0, 1)
+        return hypers
+
+    @cached_property
+    def batches(self) -> Batches:
+        """The training batches."""
+        train = cast(Any, self.data.splits["train"])
+        if self.recipe.batch_size > len(train):
+            raise RecipeError(
+                f"batch_size = {self.recipe.batch_size:,}: the train split has {len(train):,} examples, less than one batch. "
+                f"Give a batch_size of at most {len(train):,}."
+            )
+        return self._batches("train", training=True)
+
+    def evaluation(self, split: str) -> Evaluation | None:
+        """Return the batches on which a split is evaluated; None where the dataset has no such split."""
+        if split not in self.data.splits:
+            return None
+        return Evaluation(split, self._batches(split, training=False))
+
+    def callbacks(self) -> list[Callback]:
+        """What watches evaluations; raises RecipeError for a metric that is not measured."""
+        recipe, watching = self.recipe, list[Callback]()
+        if recipe.best.metric is not None:
+            watching.append(BestWeights(recipe.best.metric, higher=self._higher("best.metric", recipe.best.metric)))
+        if recipe.early_stop.patience is not None:
+            higher = self._higher("early_stop.metric", recipe.early_stop.metric)
+            watching.append(EarlyStop(recipe.early_stop.metric, higher=higher, patience=recipe.early_stop.patience))
+        return watching
+
+    def engine(self, plan: Plan) -> SoloEngine:
+        """Return the engine that performs the steps under a plan."""
+        return SoloEngine(
+            self.model, self.task, self.optimizer, names=self.hypers.names, seed=self.recipe.seed, plan=plan
+        )
+
+    def check(self) -> None:
+        """Make every piece, so that whatever is wrong with the recipe is said now."""
+        _ = self.device, self.data, self.batches, self.task, self.model, self.optimizer, self.agenda, self.hypers
+        self.callbacks()
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """What the data and the user's code are: part of identity."""
+        found = {"dataset": self.data.digest}
+        for kind, part in (("model", self.recipe.model), ("task", self.recipe.task), ("optimizer", self.recipe.optimizer)):
+            own = OWN.get((kind, part.name))
+            factory = self.objects.model if kind == "model" and self.objects.model is not None else own and own.factory
+            if factory is not None:
+                found[kind] = digest([factory, *(classes_of(self.model) if kind == "model" else [])])
+        if self.objects.loss is not None:
+            found["loss"] = digest([self.objects.loss])
+        return found
+
+    @cached_property
+    def signature(self) -> str:
+        """The 32 hex digits that identify the experiment."""
+        return signature(self.recipe, self.digests)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What the signature is made of, as recorded with the run."""
+        return canonical(self.recipe, self.digests)
+
+    def _batches(self, split: str, *, training: bool) -> Batches:
+        part = cast(DatasetPart, self.recipe.dataset)
+        source: Examples | Dataset[Any] = self.data.splits[split]
+        return datasets.batches(
+            source,
+            batch_size=self.recipe.batch_size if training else max(self.recipe.batch_size, EVALUATION_BATCH),
+            seed=self.recipe.seed,
+            drop_last=part.drop_last,
+            device=self.device,
+            normalisation=self.data.normalisation,
+            workers=part.workers,
+            training=training,
+            pad=False,  # eager execution needs no static shapes, and a user's loss may be one number a batch
+        )
+
+    def _higher(self, path: str, metric: str) -> bool:
+        measured = {"valid.loss": False}
+        measured |= {f"valid.{name}": known.higher_is_better for name, known in self.task.metrics.items()}
+        if "valid" not in self.data.splits:
+            raise RecipeError(f"{path} = {metric!r}: there is no valid split to measure it on. Leave out dataset.valid=0.")
+        if metric not in measured:
+            close = nearest(metric, measured)
+            hint = f"did you mean {close!r}? " if close else ""
+            raise RecipeError(f"{path} = {metric!r}: no such metric is measured: {hint}There are: {', '.join(measured)}.")
+        return measured[metric]
+
+
+def build_task(recipe: Recipe, data: Data, objects: Objects, device: torch.device) -> Task:
+    """Return the task of a recipe for its data, with a loss passed from Python in place of its own."""
+    facts: dict[str, Any] = {
+        "classes": data.classes,
+        "target_shape": data.target_shape,
+        "class_counts": data.class_counts,
+        "device": device,
+    }
+    task = tasks.usual(**facts) if recipe.task.name == "external" else tasks.build(recipe.task, **facts)
+    return task if objects.loss is None else tasks.with_loss(task, objects.loss)
+
+
+def build_model(recipe: Recipe, objects: Objects, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """Return the network of a recipe with its initial weights, on the CPU; the caller's generator is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(key(recipe.seed, "weights"))
+        if objects.model is None:
+            return models.build(recipe.model, input_shape=input_shape, outputs=outputs)
+        return _external(objects.model, input_shape=input_shape, outputs=outputs)
+
+
+def _external(factory: Any, **supplied: Any) -> nn.Module:
+    """Call a factory passed from Python, with those of `input_shape` and `outputs` that it has as parameters."""
+    parameters = inspect.signature(factory).parameters
+    needed = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and name not in supplied
+    ]
+    if needed:
+        raise RecipeError(
+            f"model={getattr(factory, '__qualname__', factory)}: its parameter '{needed[0]}' has no value. Shoal fills in "
+            "input_shape and outputs; bind the others with functools.partial, or register it with @shoal.model('name')."
+        )
+    built = factory(**{name: value for name, value in supplied.items() if name in parameters})
+    if not isinstance(built, nn.Module):
+        raise RecipeError(f"model={factory.__qualname__} returned {type(built).__name__}: expected a torch.nn.Module.")
+    return built

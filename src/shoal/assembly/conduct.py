@@ -1,0 +1,247 @@
+"""The life of one run: found or created by identity, locked, resumed, trained, tested, recorded.
+
+A finished run is not trained again. A failed, stopped or killed one continues from its last checkpoint. Whatever
+ends a training, `run.json` says what and why.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, cast
+
+from shoal.assembly.build import Workshop
+from shoal.assembly.devices import determinism
+from shoal.assembly.objects import Objects
+from shoal.assembly.recorder import RunRecorder
+from shoal.assembly.screen import Screen
+from shoal.errors import ShoalError
+from shoal.files import write_atomic, writable_folder
+from shoal.recipe import Recipe
+from shoal.recipe.parts import DatasetPart
+from shoal.rng import preserved
+from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside
+from shoal.store.provenance import code_patch, collect
+from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
+from shoal.training.evaluation import as_row
+from shoal.training.plan import decide
+
+
+def conduct(
+    recipe: Recipe,
+    objects: Objects = Objects(),
+    *,
+    runs: Path,
+    screen: Screen,
+    again: bool = False,
+) -> RunFolder:
+    """Train a run, or continue it, or return at once where it is finished; `status` is in its record.
+
+    Raises InputError before anything is written, LiveRunError where another process trains it, and what training
+    raised, once `run.json` says so. A run that was asked to stop returns with the status 'stopped'.
+    """
+    pulse = Pulse()
+    with preserved(), determinism(recipe.deterministic), pulse.listening():
+        workshop = Workshop(recipe, objects)
+        writable_folder(runs)
+        workshop.check()
+        folder = find(runs, workshop.signature, recipe.seed)
+        if folder is not None and again:
+            with RunLock(folder):
+                aside = set_aside(folder)
+            screen.say(f"the run before was set aside as {aside}")
+            folder = None
+        if folder is not None and record.status(folder) == "finished":
+            return folder
+        fresh = folder is None
+        folder = create(runs, RunId(recipe.name, workshop.signature, recipe.seed))
+        with RunLock(folder):
+            if fresh:
+                _explain_new(runs, workshop, screen)
+            if record.status(folder, record.read(folder)) != "finished":
+                _train_locked(workshop, folder, screen, pulse)
+    return folder
+
+
+def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: Pulse) -> None:
+    screen.open_log(folder.log)
+    recorder = None
+    try:
+        recorder = _open(workshop, folder, screen)
+        _train(workshop, folder, recorder, screen, pulse)
+    except BaseException as error:
+        _failed(folder, recorder, screen, error)
+        raise
+    finally:
+        if recorder is not None:
+            recorder.close()
+        screen.close()
+
+
+def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> RunRecorder:
+    """Record what is about to be trained, and with what."""
+    recipe, before = workshop.recipe, record.read(folder)
+    plan = decide(workshop.device, execution=recipe.execution, recorded=before.get("plan"))
+    for difference in plan.differences(before.get("plan") or {}):
+        screen.say(f"the plan cannot be repeated ({difference}): from here on the run is the same to rounding only.")
+    named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
+    write_atomic(folder.recipe, named.to_yaml())
+    if not before:
+        patch = code_patch(Path.cwd())
+        if patch:
+            write_atomic(folder.patch, patch)
+    record.update(
+        folder,
+        name=named.name,
+        signature=workshop.signature,
+        seed=recipe.seed,
+        status="running",
+        reason=None,
+        total_steps=workshop.agenda.total,
+        steps_per_epoch=workshop.agenda.per_epoch,
+        plan=asdict(plan),
+        started=before.get("started") or _now(),
+        attempts=int(before.get("attempts", 0)) + 1,
+        host=platform.node(),
+        pid=os.getpid(),
+        parameters=sum(p.numel() for p in workshop.model.parameters()),
+        identity=workshop.identity,
+        data=_data_facts(workshop),
+        provenance=before.get("provenance") or collect(sys.argv, Path.cwd()),
+    )
+    return RunRecorder(folder, recipe, screen)
+
+
+def _train(workshop: Workshop, folder: RunFolder, recorder: RunRecorder, screen: Screen, pulse: Pulse) -> None:
+    facts = record.read(folder)
+    engine = workshop.engine(decide(workshop.device, execution=workshop.recipe.execution, recorded=facts["plan"]))
+    callbacks = workshop.callbacks()
+    at, loaded = recorder.resume(engine, callbacks)
+    _introduce(workshop, folder, engine, screen, at.step if loaded else None)
+    if loaded is None:
+        recorder.save(engine, at, callbacks)  # a trial: a full disk or state that cannot be saved is found now
+    screen.begin(step=at.step, total=workshop.agenda.total)
+    ending = fit(
+        engine,
+        workshop.batches,
+        hypers=workshop.hypers,
+        agenda=workshop.agenda,
+        recorder=recorder,
+        pulse=pulse,
+        evaluation=workshop.evaluation("valid"),
+        callbacks=callbacks,
+        at=at,
+    )
+    screen.end()
+    if ending.kind == "interrupted":
+        record.update(
+            folder, status="stopped", reason=ending.reason, steps=ending.at.step, seconds=recorder.seconds, finished=_now()
+        )
+        screen.say(f"{ending.reason}; a checkpoint was saved, and the same command continues from it.")
+        return
+    _finish(workshop, folder, engine, recorder, callbacks, ending)
+
+
+def _finish(
+    workshop: Workshop,
+    folder: RunFolder,
+    engine: SoloEngine,
+    recorder: RunRecorder,
+    callbacks: list[Callback],
+    ending: Ending,
+) -> None:
+    """Test the weights that count, and record the result."""
+    best = next((c for c in callbacks if isinstance(c, BestWeights) and c.step is not None), None)
+    measured: Mapping[str, Any] = best.metrics if best else recorder.last
+    metrics = {name: value for name, value in measured.items() if "." in name}
+    test = workshop.evaluation("test")
+    if test is not None:
+        (result,) = engine.evaluate(test.batches, weights="best" if best else "raw")
+        final = as_row("test", result)
+        recorder.rows([Row(0, ending.at.step, ending.at.step / workshop.agenda.per_epoch, final)])
+        metrics |= final
+    recorder.history.sync()
+    record.update(
+        folder,
+        status="finished",
+        reason=ending.reason,
+        steps=ending.at.step,
+        epochs=ending.at.step / workshop.agenda.per_epoch,
+        metrics=metrics,
+        best={"metric": best.metric, "value": best.value, "step": best.step} if best else None,
+        seconds=recorder.seconds,
+        finished=_now(),
+    )
+
+
+def _failed(folder: RunFolder, recorder: RunRecorder | None, screen: Screen, error: BaseException) -> None:
+    """Record why training ended; the traceback goes to the log."""
+    screen.end()
+    interrupted = isinstance(error, KeyboardInterrupt)
+    reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
+    if screen.log is not None and not interrupted:
+        text = str(error) if isinstance(error, ShoalError) else traceback.format_exc()
+        screen.log.write(f"failed: {text}\n")
+    changes: dict[str, Any] = {"status": "stopped" if interrupted else "failed", "reason": reason, "finished": _now()}
+    if recorder is not None:
+        changes |= {"seconds": recorder.seconds, "steps": int(recorder.last.get("step", 0))}
+    try:
+        record.update(folder, **changes)
+    except OSError as second:  # the disk that failed the training may refuse this too
+        screen.say(f"the reason could not be recorded in {folder.record}: {second}")
+
+
+def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen: Screen, resumed: int | None) -> None:
+    """Say what is trained, on what, where."""
+    recipe, data, agenda = workshop.recipe, workshop.data, workshop.agenda
+    sizes = ", ".join(f"{count:,} {split}" for split, count in data.sizes.items())
+    count = sum(p.numel() for p in workshop.model.parameters())
+    screen.say(f"{recipe.model.name} ({count:,} parameters) on {recipe.dataset.name} ({sizes})")
+    for note in data.notes:
+        screen.say(note)
+    plan = engine.plan
+    where = f"{plan.device}, {plan.threads} thread{'s' * (plan.threads != 1)}, {plan.execution}"
+    screen.say(f"{agenda.total:,} steps of {recipe.batch_size} examples, {agenda.per_epoch:,} an epoch; {where}")
+    screen.detail(f"torch {plan.torch}; signature {workshop.signature}; digests {workshop.digests}")
+    verb = "training" if resumed is None else f"resuming at step {resumed:,}:"
+    screen.say(f"{verb} {folder.label} in {folder.path}")
+
+
+def _explain_new(runs: Path, workshop: Workshop, screen: Screen) -> None:
+    """Where the same recipe was trained with other data or code, say what changed: this is another run."""
+    for path in sorted(runs.glob(f"*/seed-{workshop.recipe.seed}/run.json")):
+        identity = record.read(RunFolder(path.parent)).get("identity") or {}
+        if identity.get("recipe") != workshop.identity["recipe"]:
+            continue
+        before, now = identity.get("digests") or {}, workshop.digests
+        changed = sorted(key for key in set(before) | set(now) if before.get(key) != now.get(key))
+        if changed:
+            what = " and ".join("the data" if key == "dataset" else f"the source of the {key}" for key in changed)
+            screen.say(f"{what} changed since {path.parent.parent.name}/{path.parent.name}: this is another run.")
+
+
+def _data_facts(workshop: Workshop) -> dict[str, Any]:
+    data = workshop.data
+    path = cast(DatasetPart, workshop.recipe.dataset).path
+    return {
+        "name": workshop.recipe.dataset.name,
+        "digest": data.digest,
+        "path": str(Path(path).expanduser().resolve()) if path else None,
+        "sizes": data.sizes,
+        "input_shape": list(data.input_shape),
+        "target_shape": list(data.target_shape),
+        "classes": data.classes,
+        "outputs": workshop.task.outputs,
+        "normalisation": data.normalisation.to_plain() if data.normalisation else None,
+        "notes": list(data.notes),
+    }
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,121 @@
+"""What training writes into one run's folder: rows, times, checkpoints.
+
+Rows go to `history.jsonl`, wall-clock times to `timing.jsonl`, so that histories can be compared byte for byte. A
+checkpoint records how long both were; resuming cuts them back to that, so no row is lost or written twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shoal.assembly.screen import Screen
+from shoal.checkpoints import Loaded, newest, prune, save, set_aside, sweep
+from shoal.datasets import START, Position
+from shoal.recipe import Recipe
+from shoal.store import Journal, RunFolder, last_row
+from shoal.training import Callback, Engine, Row
+
+SAVE_SECONDS = 3.0
+SAVE_SHARE = 0.01
+"""Without `checkpoint.every`, saving takes at most this share of the time, and happens at most every SAVE_SECONDS."""
+
+
+class RunRecorder:
+    """The recorder of one run; only for the process that holds the run's lock."""
+
+    def __init__(self, folder: RunFolder, recipe: Recipe, screen: Screen) -> None:
+        self.folder, self.screen = folder, screen
+        self.keep, self.by_clock = recipe.checkpoint.keep, recipe.checkpoint.every is None
+        self.batch_size = recipe.batch_size
+        self.history, self.timing = Journal(folder.history), Journal(folder.timing)
+        self.last: Mapping[str, Any] = {}
+        self.began = self.saved = time.monotonic()
+        self.save_cost = 0.0
+        self.before = 0.0
+        self.mark = (0, self.began)
+
+    def resume(self, engine: Engine, callbacks: Sequence[Callback]) -> tuple[Position, Loaded | None]:
+        """Put everything back to the newest checkpoint that can be trusted; return where training continues.
+
+        Raises CheckpointError when there are checkpoints and none can be trusted.
+        """
+        self.folder.checkpoints.mkdir(exist_ok=True)
+        sweep(self.folder.checkpoints)
+        loaded = newest(self.folder.checkpoints)
+        at = START
+        if loaded is None:
+            self.history.cut(0)
+            self.timing.cut(0)
+        else:
+            for damaged, reason in loaded.passed_over.items():
+                set_aside(damaged)
+                self.screen.say(f"a damaged checkpoint was set aside: {reason}")
+            self.history.cut(loaded.meta["history_bytes"])
+            self.timing.cut(loaded.meta["timing_bytes"])
+            self.before = float(loaded.meta["seconds"])
+            engine.load_state_dict(loaded.states["engine"])
+            for callback in callbacks:
+                callback.load_state_dict(loaded.states["callbacks"][callback.name])
+            at = Position(*loaded.meta["position"])
+        self.last = last_row(self.folder.history) or {}
+        self.mark = (at.step, time.monotonic())
+        return at, loaded
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training this run, over all attempts whose work was kept."""
+        return self.before + time.monotonic() - self.began
+
+    def rows(self, rows: Sequence[Row]) -> None:
+        """Append a row of history and its time, and show it."""
+        for row in rows:
+            line = {"step": row.step, "epoch": row.epoch, **row.metrics}
+            self.history.append(line)
+            self.timing.append(self._timed(row.step))
+            self.last = line
+            self.screen.row(line)
+
+    def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback]) -> None:
+        """Write a checkpoint of this position."""
+        started = time.monotonic()
+        self.history.sync()
+        states = {
+            "engine": engine.state_dict(),
+            "callbacks": {callback.name: callback.state_dict() for callback in callbacks},
+        }
+        meta = {
+            "position": list(at),
+            "history_bytes": self.history.size(),
+            "timing_bytes": self.timing.size(),
+            "seconds": self.seconds,
+        }
+        save(self.folder.checkpoints, at.step, states, meta)
+        prune(self.folder.checkpoints, self.keep)
+        self.saved = time.monotonic()
+        self.save_cost = self.saved - started
+
+    def tick(self, at: Position) -> bool:
+        """Show progress; return whether a checkpoint is due by the clock."""
+        self.screen.progress(at.step)
+        wait = max(SAVE_SECONDS, self.save_cost / SAVE_SHARE)
+        return self.by_clock and time.monotonic() - self.saved >= wait
+
+    def close(self) -> None:
+        """Close the journals."""
+        self.history.close()
+        self.timing.close()
+
+    def _timed(self, step: int) -> dict[str, float]:
+        now = time.monotonic()
+        steps, seconds = step - self.mark[0], max(now - self.mark[1], 1e-9)
+        self.mark = (step, now)
+        rate = steps / seconds
+        return {
+            "step": step,
+            "seconds": round(self.seconds, 6),
+            "steps_per_second": round(rate, 3),
+            "examples_per_second": round(rate * self.batch_size, 1),
+            "time": round(time.time(), 3),
+        }

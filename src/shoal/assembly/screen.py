@@ -1,0 +1,150 @@
+"""What a person sees while a run trains: a line an evaluation, a progress bar in a terminal, plain lines in a pipe.
+
+Everything said is in `train.log` too. A screen that goes away (a closed pipe, a hung-up terminal) does not stop the
+training. Lines are written to a terminal a few times a second, together: small models evaluate faster than that.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+FLUSH_SECONDS = 0.1
+
+
+class Screen:
+    """One run's output. `quiet` shows nothing (the log is still written); `verbose` adds what was decided and why."""
+
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False, verbose: int = 0) -> None:
+        self.stream = stream or sys.stdout
+        self.quiet, self.verbose = quiet, verbose
+        self.console = Console(file=self.stream, soft_wrap=True, highlight=False)
+        self.log: TextIO | None = None
+        self.pending: list[str] = []
+        self.flushed = 0.0
+        self.bar: Progress | None = None
+        self.first = self.total = 0
+        self.began = 0.0
+        self.widths: dict[str, int] = {}
+
+    def open_log(self, path: Path) -> None:
+        """Write what is said from now on to a file as well."""
+        self.log = path.open("a", buffering=1, encoding="utf-8")
+
+    def say(self, text: str) -> None:
+        """Show a sentence."""
+        self._log(text)
+        self._out(text)
+        self._flush()
+
+    def detail(self, text: str) -> None:
+        """Show a sentence where the person asked for more (`-v`); log it always."""
+        self._log(text)
+        if self.verbose:
+            self._out(text)
+            self._flush()
+
+    def begin(self, *, step: int, total: int) -> None:
+        """Start the progress bar."""
+        self.first, self.total, self.began = step, total, time.monotonic()
+        if self.quiet or not self.console.is_terminal:
+            return
+        self.bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("step {task.completed:,}/{task.total:,}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            auto_refresh=False,
+            transient=True,
+        )
+        self.bar.add_task("training", total=total, completed=step, rate="")
+        self.bar.start()
+
+    def progress(self, step: int) -> None:
+        """Move the bar; called a few times a second."""
+        self._flush()
+        if self.bar is not None:
+            rate = (step - self.first) / max(time.monotonic() - self.began, 1e-9)
+            self._guarded(lambda: self._move(step, f"{rate:,.0f} steps/s"))
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Show one row of history as a line."""
+        line = self._line(row)
+        self._log(line)
+        self._out(line)
+        if time.monotonic() - self.flushed >= FLUSH_SECONDS:
+            self._flush()
+
+    def show(self, renderable: RenderableType) -> None:
+        """Show a table, or whatever rich can render."""
+        self.end()
+        if not self.quiet:
+            self._guarded(lambda: self.console.print(renderable))
+        if self.log is not None:
+            Console(file=self.log, width=100, no_color=True).print(renderable)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        self._flush()
+        if self.bar is not None:
+            bar, self.bar = self.bar, None
+            self._guarded(bar.stop)
+
+    def close(self) -> None:
+        """Take the bar away and close the log."""
+        self.end()
+        if self.log is not None:
+            self.log.close()
+            self.log = None
+
+    def _move(self, step: int, rate: str) -> None:
+        assert self.bar is not None
+        self.bar.update(self.bar.task_ids[0], completed=step, rate=rate, refresh=True)
+
+    def _line(self, row: Mapping[str, Any]) -> str:
+        cells = [f"step {row['step']:>{len(f'{self.total:,}')},}", f"epoch {row['epoch']:6.2f}"]
+        for name, value in row.items():
+            if name not in ("step", "epoch"):
+                text = f"{value:.4g}" if name == "lr" else f"{value:.4f}"
+                self.widths[name] = max(self.widths.get(name, 0), len(text))
+                cells.append(f"{name} {text:>{self.widths[name]}}")
+        return "  ".join(cells)
+
+    def _log(self, text: str) -> None:
+        if self.log is not None:
+            self.log.write(f"{text}\n")
+
+    def _out(self, text: str) -> None:
+        if not self.quiet:
+            self.pending.append(text)
+
+    def _flush(self) -> None:
+        self.flushed = time.monotonic()
+        if not self.pending:
+            return
+        text = "\n".join(self.pending)
+        self.pending.clear()
+        if self.console.is_terminal:
+            self._guarded(lambda: self.console.print(escape(text)))
+        else:
+            self._guarded(lambda: print(text, file=self.stream, flush=True))
+
+    def _guarded(self, write: Any) -> None:
+        """Write; where nobody reads any more, fall silent and train on."""
+        try:
+            write()
+        except (OSError, ValueError):
+            self.quiet, self.bar = True, None
+            self.pending.clear()

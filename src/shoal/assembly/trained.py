@@ -1,0 +1,79 @@
+"""A trained run's network, from its folder: the recipe, the recorded shapes, and the weights that count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shoal.assembly.build import build_model
+from shoal.assembly.objects import Objects
+from shoal.checkpoints import newest
+from shoal.datasets import Normalisation
+from shoal.errors import RecipeError, StoreError
+from shoal.recipe import Recipe, from_yaml
+from shoal.recipe.fields import Part
+from shoal.store import RunFolder, record
+from shoal.training.solo import load_weights
+
+
+def recipe_of(folder: RunFolder) -> Recipe:
+    """Return the recipe that a run was trained with."""
+    try:
+        return from_yaml(folder.recipe.read_text())
+    except FileNotFoundError as error:
+        raise StoreError(f"{folder.path} has no recipe.yaml: it is not the folder of a run that was started.") from error
+    except RecipeError as error:
+        raise StoreError(f"{folder.recipe}: {error}\nIf the run has entries of your own, name their module: --module NAME.") from error
+
+
+def normalisation_of(folder: RunFolder) -> Normalisation | None:
+    """Return the constants that a run's inputs were normalised with."""
+    plain = record.read(folder).get("data", {}).get("normalisation")
+    return Normalisation.from_plain(plain) if plain else None
+
+
+def weights_of(folder: RunFolder) -> dict[str, Tensor]:
+    """Return the best weights where the run kept them, else the last ones; from the newest checkpoint that is valid."""
+    loaded = newest(folder.checkpoints)
+    if loaded is None:
+        raise StoreError(f"{folder.label} has no checkpoint yet: train it first.")
+    engine: dict[str, Any] = loaded.states["engine"]
+    return engine["best"] or {**engine["parameters"], **engine["buffers"]}
+
+
+def trained_model(folder: RunFolder, objects: Objects = Objects(), *, normalised: bool = True) -> nn.Module:
+    """Return a run's network in eval mode, on the CPU, with its trained weights.
+
+    With `normalised` it takes inputs as they are in the dataset, and normalises them as in training first.
+    Raises StoreError where the model was passed from Python and is not passed again.
+    """
+    recipe, facts = recipe_of(folder), record.read(folder).get("data")
+    if recipe.model.name == "external" and objects.model is None:
+        source = getattr(recipe.model, "source", "")
+        raise StoreError(
+            f"the model of {folder.label} was passed from Python ({source}), and nothing is imported because a file says "
+            f"so: pass it again, as in shoal.load({str(folder.path)!r}, model={_last_name(recipe.model)})."
+        )
+    if not facts:
+        raise StoreError(f"{folder.label} was never started: its record has no shapes to build the model with.")
+    model = build_model(recipe, objects, input_shape=tuple(facts["input_shape"]), outputs=int(facts["outputs"]))
+    load_weights(model, weights_of(folder))
+    constants = normalisation_of(folder)
+    if normalised and constants is not None:
+        model.register_forward_pre_hook(_normalising(constants))
+    return model.eval()
+
+
+def _normalising(constants: Normalisation) -> Any:
+    def hook(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        del module
+        inputs, *rest = arguments
+        return (constants.apply(torch.as_tensor(inputs)), *rest)
+
+    return hook
+
+
+def _last_name(part: Part) -> str:
+    return str(getattr(part, "source", "factory")).rpartition(".")[2]

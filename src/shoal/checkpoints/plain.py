@@ -1,0 +1,52 @@
+"""State as tensors and plain values, in one canonical form, checked when it is saved.
+
+What `weights_only=True` would refuse to load is refused here, naming its key, while the run that made it still lives.
+Equal states give equal bytes: tensors are compact copies on the CPU, and every text is one object.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from shoal.errors import CheckpointError
+
+PLAIN = (bool, int, float, type(None))
+
+
+def plain(value: Any, path: str = "state") -> Any:
+    """Return `value` in canonical form; raises CheckpointError naming the key of anything that is not plain."""
+    if isinstance(value, Tensor):
+        return _compact(value)
+    if type(value) in PLAIN:
+        return value
+    if type(value) is str:
+        return sys.intern(value)
+    if isinstance(value, Mapping):
+        return {_key(key, path): plain(item, f"{path}.{key}") for key, item in cast(Mapping[Any, Any], value).items()}
+    if type(value) in (list, tuple):
+        return [plain(item, f"{path}[{index}]") for index, item in enumerate(cast(list[Any], value))]
+    raise CheckpointError(
+        f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which a checkpoint cannot hold: "
+        "keep state as tensors, numbers, texts, lists and dicts (float(x) for a NumPy scalar, str(p) for a path)."
+    )
+
+
+def _key(key: Any, path: str) -> Any:
+    if type(key) is str:
+        return sys.intern(key)
+    if type(key) is int:
+        return key
+    raise CheckpointError(f"{path} has a key of type {type(key).__qualname__}: expected text.")
+
+
+def _compact(value: Tensor) -> Tensor:
+    """A contiguous copy on the CPU with a storage of just its size (a view would drag its whole storage along)."""
+    tensor = value.detach()
+    copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
+    copy.copy_(tensor)
+    return copy

@@ -1,0 +1,35 @@
+"""`shoal test RUN`: measure a trained run again on its test split, or on other data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shoal.assembly import import_modules, test_run
+from shoal.errors import InputError, nearest
+from shoal.files import to_json
+from shoal.recipe.compose import override
+from shoal.store import record, resolve
+
+KEYS = {"dataset.path": "path", "device": "device", "split": "split"}
+
+
+def run(name: str, words: list[str], *, runs: Path, modules: list[str], json: bool, verbose: int) -> int:
+    """Print the metrics; return the exit code."""
+    del verbose
+    import_modules(modules)
+    settings: dict[str, str] = {}
+    for key, value in map(override, words):
+        if key not in KEYS:
+            close = nearest(key, KEYS)
+            hint = f"did you mean {close}? " if close else ""
+            raise InputError(f"unknown key {key}: {hint}shoal test takes: {', '.join(KEYS)}.")
+        settings[KEYS[key]] = str(value)
+    folder = resolve(runs, name)
+    metrics = test_run(folder, **settings)  # pyright: ignore[reportArgumentType]
+    if json:
+        print(to_json({**record.result(folder), "metrics": metrics}))
+    else:
+        print(f"{folder.label}, measured again:")
+        for metric, value in metrics.items():
+            print(f"  {metric:<16} {value:.4f}")
+    return 0

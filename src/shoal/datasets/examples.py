@@ -1,0 +1,91 @@
+"""What a dataset is once it has been built: its splits, shapes, classes, digest and normalisation constants.
+
+Plain frozen data. Where examples come from is in `digits`, `idx`, `arrays` and `mapstyle`; in which order they are
+trained on is in `memory` and `workers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split held in memory; it shares memory with the arrays it was made from.
+
+    inputs [N, ...] of any numeric dtype (uint8 pictures stay uint8); targets [N] integer labels, or [N] or [N, K]
+    real values; rows: the int64 rows of both that belong to the split, None for all of them.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    rows: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs) if self.rows is None else len(self.rows)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Constants computed once from train; `apply` is (inputs - mean) / deviation in float32.
+
+    mean and deviation broadcast to [B, *input_shape]: [C, 1, 1] for pictures, the shape of an example otherwise.
+
+    >>> constants = Normalisation(torch.tensor([1.0]), torch.tensor([2.0]))
+    >>> constants.apply(torch.tensor([[5]], dtype=torch.uint8))
+    tensor([[2.]])
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def apply(self, inputs: Tensor) -> Tensor:
+        """Return `inputs` shifted and scaled, as float32, on their device."""
+        there = self.to(inputs.device)
+        return inputs.to(torch.float32).sub(there.mean).div_(there.deviation)
+
+    def to(self, device: torch.device) -> Normalisation:
+        """Return the constants on a device."""
+        return self if self.mean.device == device else Normalisation(self.mean.to(device), self.deviation.to(device))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the constants as nested lists, to be recorded as JSON; `from_plain` reads back the same bits."""
+        return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Normalisation:
+        """Return the constants that `to_plain` recorded."""
+        return cls(torch.tensor(plain["mean"]).float(), torch.tensor(plain["deviation"]).float())
+
+
+@dataclass(frozen=True)
+class Data:
+    """A dataset ready to be trained on: what the builder of every dataset entry returns."""
+
+    splits: Mapping[str, Examples | Dataset[Any]]
+    """`train`, and `valid` and `test` where there is one."""
+    input_shape: tuple[int, ...]
+    """Of one example: (1, 8, 8)."""
+    target_shape: tuple[int, ...]
+    """Of one target: () for labels and single values."""
+    classes: int | None
+    """The number of classes where targets are integer labels; None where they are real values."""
+    class_counts: tuple[int, ...] | None
+    """Examples of each class in train; None for real values, and where a Dataset does not tell its targets."""
+    digest: str
+    """SHA-256 of the content, in hexadecimal: never of paths or of compression."""
+    normalisation: Normalisation | None
+    """Computed from train; None where it is not wanted, and for map-style Datasets."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the screen."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of examples of each split."""
+        return {name: len(cast(Sized, split)) for name, split in self.splits.items()}

@@ -1,0 +1,201 @@
+"""Data from map-style Datasets: what they are is told by their attributes, or found by reading them through once.
+
+A Dataset may carry `digest` (text that changes when its content does), `classes` (their number, or their names) and
+`targets` (all labels); torchvision's have the latter two. What it does not tell is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Subset
+
+from shoal import rng
+from shoal.datasets.checks import count_classes
+from shoal.datasets.cut import cut, note, refuse_size, valid_size
+from shoal.datasets.digest import SPLITS, add_tensor
+from shoal.datasets.examples import Data
+from shoal.datasets.items import Item, read
+from shoal.errors import DataError, TrainingError
+from shoal.recipe.parts import DatasetPart
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of one split before training."""
+
+    size: int
+    first: Item
+    labels: Tensor | None
+    digest: str
+    read_through: bool
+
+
+def from_datasets(datasets: Mapping[str, Any], part: DatasetPart) -> Data:
+    """Return the data of map-style Datasets by split; raises DataError for what they do not tell and should."""
+    known = {name: _know(name, datasets[name]) for name in SPLITS if name in datasets}
+    _check_agreement(known)
+    classes = _classes(datasets["train"], known)
+    notes = [
+        f"{name}: read through once to identify it; give it a `digest` to skip this"
+        for name in known
+        if known[name].read_through
+    ]
+    splits, rows, said = _with_valid({name: datasets[name] for name in known}, known["train"].size, part)
+    x, y = known["train"].first
+    return Data(
+        splits=splits,
+        input_shape=tuple(x.shape),
+        target_shape=tuple(y.shape),
+        classes=classes,
+        class_counts=_counts(known["train"].labels, rows, classes),
+        digest=_digest(known),
+        normalisation=None,
+        notes=(*notes, *said),
+    )
+
+
+def _know(name: str, dataset: Any) -> Known:
+    size = _size(name, dataset)
+    given = getattr(dataset, "digest", None)
+    with rng.preserved():
+        first = _item(name, dataset, 0)
+        if given is None:
+            digest, labels = _read_through(name, dataset, size)
+            return Known(size, first, labels, digest, read_through=True)
+    if not isinstance(given, str) or not given:
+        raise DataError(
+            f"{name}: the `digest` of {_name(dataset)} is {given!r}: expected a text that changes with its content."
+        )
+    return Known(size, first, _targets(name, dataset, size), given, read_through=False)
+
+
+def _size(name: str, dataset: Any) -> int:
+    try:
+        size = len(dataset)
+    except TypeError as error:
+        raise DataError(
+            f"{name}: {_name(dataset)} has no length: expected a map-style Dataset with __len__."
+        ) from error
+    if not size:
+        raise DataError(f"{name}: {_name(dataset)} has no examples in it.")
+    return size
+
+
+def _item(name: str, dataset: Any, index: int) -> Item:
+    """One item, as it is for whoever asks what the data are: the same random augmentation every time."""
+    try:
+        x, y = read(dataset, index, seed=0, epoch=0, purpose="identify")
+    except TrainingError as error:  # nothing has been trained yet: the input is at fault
+        raise DataError(f"{name}: {error}") from error.__cause__
+    for what, values in (("input", x), ("target", y)):
+        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            raise DataError(f"{name}: the {what} of {_name(dataset)}[{index}] has values that are NaN or infinite.")
+    return x, y
+
+
+def _read_through(name: str, dataset: Any, size: int) -> tuple[str, Tensor | None]:
+    found, labels = hashlib.sha256(), list[int]()
+    for index in range(size):
+        x, y = _item(name, dataset, index)
+        add_tensor(found, "input", x)
+        add_tensor(found, "target", y)
+        if not y.is_floating_point():
+            labels.append(int(y))
+    if labels and len(labels) != size:
+        raise DataError(f"{name}: some targets of {_name(dataset)} are integers and some are not: expected one kind.")
+    return found.hexdigest(), torch.tensor(labels) if labels else None
+
+
+def _targets(name: str, dataset: Any, size: int) -> Tensor | None:
+    """The labels a Dataset tells of; None where it tells none, or real values."""
+    given = getattr(dataset, "targets", None)
+    if given is None:
+        return None
+    labels = given.detach().cpu() if isinstance(given, Tensor) else torch.from_numpy(np.array(given))
+    if labels.is_floating_point():
+        return None
+    if labels.ndim != 1 or len(labels) != size:
+        raise DataError(
+            f"{name}: the `targets` of {_name(dataset)} have shape {tuple(labels.shape)}: "
+            f"expected ({size},), one label an example."
+        )
+    return labels.to(torch.int64)
+
+
+def _check_agreement(known: Mapping[str, Known]) -> None:
+    expected = known["train"].first
+    for name, split in known.items():
+        for what, theirs, ours in zip(("input", "target"), split.first, expected, strict=True):
+            if theirs.shape != ours.shape or (
+                what == "target" and theirs.is_floating_point() != ours.is_floating_point()
+            ):
+                raise DataError(
+                    f"{name}: the first {what} is {theirs.dtype} of shape {tuple(theirs.shape)}, "
+                    f"and in train {ours.dtype} of shape {tuple(ours.shape)}."
+                )
+
+
+def _classes(train: Any, known: Mapping[str, Known]) -> int | None:
+    if known["train"].first[1].is_floating_point():
+        return None
+    told: Any = getattr(train, "classes", None)
+    classes = told if isinstance(told, int) or told is None else len(list(cast(Iterable[Any], told)))
+    labels = {name: split.labels for name, split in known.items() if split.labels is not None}
+    if "train" in labels:
+        return count_classes(labels.pop("train"), labels, classes=classes)
+    if classes is None:
+        raise DataError(
+            f"train: {_name(train)} has a `digest`, but neither `classes` (their number, or their names) nor `targets` "
+            "(all labels): the model needs the number of classes. Set, for example, dataset.classes = 10 on the object."
+        )
+    return classes
+
+
+def _with_valid(
+    datasets: dict[str, Any], total: int, part: DatasetPart
+) -> tuple[dict[str, Any], Tensor | None, list[str]]:
+    """The splits with valid cut from train where there is none, and the rows that train keeps."""
+    if "valid" in datasets:
+        refuse_size(part.valid)
+        return datasets, None, []
+    size = valid_size(total, part.valid)
+    if not size:
+        return datasets, None, [note(size)]
+    train = datasets.pop("train")
+    kept, left = cut(total, size)
+    halves = {name: Subset(train, cast(list[int], rows.tolist())) for name, rows in (("train", kept), ("valid", left))}
+    return {**halves, **datasets}, kept, [note(size)]
+
+
+def _counts(labels: Tensor | None, rows: Tensor | None, classes: int | None) -> tuple[int, ...] | None:
+    if labels is None or classes is None:
+        return None
+    kept = labels if rows is None else labels[rows]
+    return tuple(cast(list[int], torch.bincount(kept, minlength=classes).tolist()))
+
+
+def _digest(known: Mapping[str, Known]) -> str:
+    found = hashlib.sha256()
+    for name, split in known.items():
+        found.update(f"{name} {split.size} {'read' if split.read_through else 'given'} {split.digest}\n".encode())
+    return found.hexdigest()
+
+
+def _name(dataset: Any) -> str:
+    return type(dataset).__name__
+
+
+def is_map_style(value: object) -> bool:
+    """Return whether something passed from Python is read as a map-style Dataset."""
+    if isinstance(value, torch.utils.data.Dataset):
+        return True
+    if isinstance(value, Mapping | Tensor | np.ndarray | list | tuple | str):
+        return False
+    return isinstance(value, Sized) and hasattr(value, "__getitem__")

@@ -1,0 +1,56 @@
+"""Data from objects that are passed from Python: arrays and tensors without a copy, Datasets, or finished Data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from torch.utils.data import IterableDataset
+
+from shoal.datasets.examples import Data
+from shoal.datasets.mapstyle import from_datasets, is_map_style
+from shoal.datasets.prepare import check_names, prepare
+from shoal.errors import DataError
+from shoal.recipe.parts import DatasetPart
+
+EXPECTED = (
+    'expected (x, y), or {"train": (x, y), "valid": (x, y), "test": (x, y)} with valid and test as you have them, '
+    "or a map-style torch.utils.data.Dataset, or a mapping of splits to those"
+)
+
+
+def from_objects(source: Any, part: DatasetPart) -> Data:
+    """Return the data of objects passed from Python; raises DataError for what they cannot be.
+
+    source: (x, y); a mapping of splits to (x, y); a map-style Dataset; a mapping of splits to Datasets; or Data,
+    returned as it is. x [N, ...] and y [N] or [N, K] are arrays, tensors or lists.
+    """
+    if isinstance(source, Data):
+        return source
+    splits = _splits(source)
+    check_names(splits)
+    pairs = {name: cast(Sequence[Any], value) for name, value in splits.items() if _is_pair(value)}
+    if len(pairs) == len(splits):
+        return prepare({name: (pair[0], pair[1]) for name, pair in pairs.items()}, part)
+    for name, value in splits.items():
+        if isinstance(value, IterableDataset):
+            raise DataError(f"{name}: found an IterableDataset, whose order cannot be resumed: {EXPECTED}.")
+        if not is_map_style(value):
+            mixed = " for every split, as others are Datasets" if _is_pair(value) else ""
+            raise DataError(f"{name}: found a {_described(value)}{mixed}: {EXPECTED}.")
+    return from_datasets(splits, part)
+
+
+def _splits(source: Any) -> dict[str, Any]:
+    if isinstance(source, Mapping):
+        return dict(cast(Mapping[str, Any], source))
+    return {"train": source}
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple | list) and len(cast(Sequence[Any], value)) == 2
+
+
+def _described(value: object) -> str:
+    size = f" of {len(cast(Sequence[Any], value))}" if isinstance(value, tuple | list) else ""
+    return f"{type(cast(object, value)).__name__}{size}"

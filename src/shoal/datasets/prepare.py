@@ -1,0 +1,78 @@
+"""From the arrays of each split to `Data`: converted, checked, identified, cut and measured, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+
+from shoal.datasets.checks import check_agreement, check_finite, count_classes
+from shoal.datasets.constants import constants
+from shoal.datasets.convert import examples
+from shoal.datasets.cut import cut, note, refuse_size, valid_size
+from shoal.datasets.digest import SPLITS, digest
+from shoal.datasets.examples import Data, Examples
+from shoal.errors import DataError, unknown
+from shoal.recipe.parts import DatasetPart
+
+
+def prepare(pairs: Mapping[str, tuple[Any, Any]], part: DatasetPart, *, notes: Sequence[str] = ()) -> Data:
+    """Return the data of splits given as (inputs, targets); raises DataError for what cannot be trained on."""
+    check_names(pairs)
+    splits = {name: examples(name, *pairs[name]) for name in SPLITS if name in pairs}
+    check_agreement(splits)
+    for name, found in splits.items():
+        check_finite(name, found)
+    classes = _classes(splits)
+    identity = digest(splits)
+    splits, said = _with_valid(splits, part)
+    train = splits["train"]
+    return Data(
+        splits=splits,
+        input_shape=tuple(train.inputs.shape[1:]),
+        target_shape=tuple(train.targets.shape[1:]),
+        classes=classes,
+        class_counts=None if classes is None else _counts(train, classes),
+        digest=identity,
+        normalisation=constants(train) if part.normalise else None,
+        notes=(*notes, *said),
+    )
+
+
+def check_names(splits: Mapping[str, Any]) -> None:
+    """Raise DataError for a split that is not train, valid or test, and where there is no train."""
+    for name in splits:
+        if name not in SPLITS:
+            raise DataError(unknown("split", str(name), SPLITS))
+    if "train" not in splits:
+        raise DataError(f"there is no train split. Splits given: {', '.join(splits) or 'none'}.")
+
+
+def _classes(splits: Mapping[str, Examples]) -> int | None:
+    if splits["train"].targets.is_floating_point():
+        return None
+    labels = {name: found.targets.to(torch.int64) for name, found in splits.items()}
+    return count_classes(labels.pop("train"), labels)
+
+
+def _with_valid(splits: dict[str, Examples], part: DatasetPart) -> tuple[dict[str, Examples], list[str]]:
+    if "valid" in splits:
+        refuse_size(part.valid)
+        return splits, []
+    train = splits["train"]
+    size = valid_size(len(train), part.valid)
+    if not size:
+        return splits, [note(size)]
+    kept, left = cut(len(train), size)
+    cut_splits = {
+        "train": Examples(train.inputs, train.targets, kept),
+        "valid": Examples(train.inputs, train.targets, left),
+    }
+    return {**cut_splits, **{name: splits[name] for name in splits if name != "train"}}, [note(size)]
+
+
+def _counts(train: Examples, classes: int) -> tuple[int, ...]:
+    labels = train.targets if train.rows is None else train.targets[train.rows]
+    counts = torch.bincount(labels.cpu().to(torch.int64), minlength=classes)
+    return tuple(cast(list[int], counts.tolist()))

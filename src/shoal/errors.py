@@ -1,0 +1,81 @@
+"""The exceptions of Shoal, and how their messages name the nearest valid thing.
+
+    ShoalError
+    ├── InputError            what was asked cannot be done as asked (exit code 2)
+    │   ├── RecipeError       a key, name or value of a recipe
+    │   ├── DataError         a data file, or what is in it
+    │   ├── StoreError        a runs folder, or a run that was named
+    │   └── LiveRunError      the run is being trained by another process
+    ├── TrainingError         the training began and could not go on (exit code 1)
+    │   └── NonFiniteError    the loss became NaN or infinite
+    └── CheckpointError       no checkpoint can be trusted, or one cannot be written (exit code 1)
+
+A message has the value, the place, what was expected, the nearest valid name, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ShoalError(Exception):
+    """Any error that Shoal raises on purpose; its text is meant for the person who reads the screen."""
+
+    exit_code = 1
+
+
+class InputError(ShoalError):
+    """What was asked cannot be done as asked; nothing was changed."""
+
+    exit_code = 2
+
+
+class RecipeError(InputError):
+    """A key, a name or a value of a recipe is not valid."""
+
+
+class DataError(InputError):
+    """A data file is missing or damaged, or its content cannot be trained on."""
+
+
+class StoreError(InputError):
+    """A runs folder cannot be used, or no run answers to the name given."""
+
+
+class LiveRunError(InputError):
+    """The run is being trained by a live process."""
+
+
+class TrainingError(ShoalError):
+    """A training that had begun could not go on."""
+
+
+class NonFiniteError(TrainingError):
+    """The loss became NaN or infinite; the weights are those from before the update."""
+
+
+class CheckpointError(ShoalError):
+    """A checkpoint cannot be written, or none of those present can be trusted."""
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that `name` is most likely a misspelling of, or None.
+
+    >>> nearest("adamv", ["sgd", "adamw"])
+    'adamw'
+    """
+    close = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.55)
+    return close[0] if close else None
+
+
+def unknown(what: str, name: str, candidates: Iterable[str]) -> str:
+    """Return the sentence for a name that is in no table: the nearest one, then the whole list.
+
+    >>> unknown("optimizer", "adamv", ["sgd", "adamw"])
+    "unknown optimizer 'adamv': did you mean 'adamw'? There are: adamw, sgd."
+    """
+    names = sorted(candidates)
+    close = nearest(name, names)
+    hint = f"did you mean '{close}'? " if close else ""
+    return f"unknown {what} '{name}': {hint}There are: {', '.join(names) if names else 'none'}."

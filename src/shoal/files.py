@@ -1,0 +1,117 @@
+"""Files that are whole or absent: atomic writes, durable appends, checksums, names that are safe as paths.
+
+Not for run folders (that is `store`) nor for checkpoints (`checkpoints`): only what both stand on. A file written
+here is never seen half-written, and a name accepted here cannot leave the folder that it is put in.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from shoal.errors import InputError, StoreError
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def safe_name(name: str, what: str = "name") -> str:
+    """Return `name` if it can stand as one folder name anywhere, else raise InputError.
+
+    >>> safe_name("mnist_cnn")
+    'mnist_cnn'
+    """
+    if not SAFE_NAME.fullmatch(name):
+        shown = name if len(name) <= 60 else f"{name[:57]}... ({len(name)} characters)"
+        raise InputError(
+            f"{what} {shown!r} cannot name a folder: expected 1 to 100 letters, digits, '.', '_' or '-', "
+            "the first a letter or a digit. Choose another, for example name=my-run."
+        )
+    return name
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename in it survives a power loss."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `data` to `path` so that readers see the old file or the new one, never a part of it."""
+    content = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Return `value` as strict JSON: NaN and infinities become null, since JSON has no word for them."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in cast(Mapping[Any, Any], value).items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in cast(list[Any], value)]
+    return value
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def writable_folder(folder: Path, *, needed_bytes: int = 1_000_000) -> Path:
+    """Create `folder` where it is missing and prove that files can be written there, before any work is done.
+
+    Raises StoreError that names the folder and the cause: its parent is a file, it is read-only, its disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise StoreError(f"cannot write to the folder {str(folder)!r}: {_why(error, folder)}") from error
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise StoreError(
+            f"the disk of {str(folder)!r} has {free / 1e6:.1f} MB free and this run needs about {needed_bytes / 1e6:.1f} MB: "
+            "make room, or choose another disk with --runs DIR."
+        )
+    return folder
+
+
+def _why(error: OSError, folder: Path) -> str:
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        blocking = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), folder)
+        return f"{str(blocking)!r} is a file, not a folder. Choose another with --runs DIR."
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"it is read-only for this user ({error.strerror}). Choose another with --runs DIR."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"its disk is full ({error.strerror}). Make room, or choose another with --runs DIR."
+    return f"{error.strerror}. Choose another with --runs DIR."

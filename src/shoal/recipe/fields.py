@@ -1,0 +1,104 @@
+"""How a field of a recipe is declared: its meaning, unit and bounds, its place in identity, whether it stacks.
+
+`setting` is the only way to declare a field, so that no field can leave these out. The schema command, the
+signature and the planner of stacks all read the marks that it leaves; there is no second list.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic.fields import FieldInfo
+
+
+class _Mark:
+    """A named sentinel for `identity`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+ALWAYS: Final = _Mark("ALWAYS")
+"""The field is in the signature whatever its value: it has no old behaviour to stand for."""
+NEVER: Final = _Mark("NEVER")
+"""The field is not meant to change the result (a path, a device, an interval of logging): it stays out."""
+
+
+def _integer(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ValueError("expected a whole number")
+    if not math.isfinite(value) or float(value) != int(value):
+        raise ValueError("expected a whole number")
+    return int(value)
+
+
+def _real(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ValueError("expected a number")
+    if not math.isfinite(value):
+        raise ValueError("expected a finite number")
+    return float(value) + 0.0  # -0.0 and 0.0 mean the same run
+
+
+Int = Annotated[int, BeforeValidator(_integer)]
+"""A whole number: 1 and 1.0 agree; booleans and texts are refused."""
+Float = Annotated[float, BeforeValidator(_real)]
+"""A finite number: 1 and 1.0 agree; booleans and texts are refused."""
+Flag = Annotated[bool, Strict()]
+Text = Annotated[str, Strict()]
+
+
+class Settings(BaseModel):
+    """A frozen group of fields; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class Part(Settings):
+    """The parameters of one entry of a table: a dataset, a model, a task, an optimizer, a schedule."""
+
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What `setting` recorded about a field."""
+
+    meaning: str
+    unit: str | None
+    identity: Any
+    stackable: bool
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    *,
+    identity: Any,
+    unit: str | None = None,
+    stackable: bool = False,
+    **bounds: Any,
+) -> Any:
+    """Declare a field of a recipe.
+
+    `identity` is the frozen identity value: the value that stays out of the signature. It is written out even where
+    it equals the default, because a default may change and the identity value may not. ALWAYS and NEVER are for the
+    fields that have none. `stackable` marks a hyperparameter that may differ between the runs of one stack.
+    """
+    marks = Marks(meaning, unit, identity, stackable)
+    return Field(default=default, description=meaning, json_schema_extra={"marks": marks}, **bounds)  # pyright: ignore
+
+
+def marks(field: FieldInfo) -> Marks:
+    """Return what `setting` recorded about a field."""
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict) and isinstance(extra.get("marks"), Marks), "declare recipe fields with setting()"
+    found: Any = extra["marks"]
+    return found

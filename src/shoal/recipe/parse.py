@@ -1,0 +1,176 @@
+"""From a plain mapping to a Recipe, with every problem named at once.
+
+Each message has the key path, the value, what was expected, and the nearest valid key or name. Nothing is coerced
+that a person could have meant otherwise: booleans are no numbers, texts are no numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from shoal.errors import InputError, RecipeError, nearest
+from shoal.files import safe_name
+from shoal.recipe.fields import Part, Settings, marks
+from shoal.recipe.schema import Recipe, Schedules
+from shoal.recipe.tables import TABLES, lookup
+
+T = TypeVar("T", bound=BaseModel)
+
+PARTS: dict[str, str] = {
+    "dataset": "dataset",
+    "model": "model",
+    "task": "task",
+    "optimizer": "optimizer",
+    "schedules.lr": "schedule",
+    "schedules.momentum": "schedule",
+    "schedules.weight_decay": "schedule",
+}
+"""Key path of each named part, and the table in which its name is resolved."""
+
+
+def parse(data: Mapping[str, Any]) -> Recipe:
+    """Validate a mapping into a frozen Recipe; raises RecipeError with one line for each problem."""
+    problems: list[str] = []
+    resolved = _resolve_parts(dict(data), problems)
+    recipe = _validate(Recipe, resolved, "", problems)
+    if problems:
+        raise RecipeError("\n".join(problems))
+    assert recipe is not None
+    try:
+        safe_name(recipe.name)
+    except InputError as error:
+        raise RecipeError(str(error)) from error
+    return recipe
+
+
+def from_yaml(text: str) -> Recipe:
+    """Read a recipe back from `Recipe.to_yaml`, or from a file written by hand."""
+    data = yaml.safe_load(text)
+    if not isinstance(data, dict):
+        raise RecipeError(f"expected a mapping of recipe keys, found {type(data).__name__}.")
+    return parse(cast(dict[str, Any], data))
+
+
+def _resolve_parts(data: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Replace the mapping of each named part by an instance of its class of parameters."""
+    schedules = data.get("schedules")
+    if isinstance(schedules, Mapping):
+        data["schedules"] = dict(cast(Mapping[str, Any], schedules))
+    for path, kind in PARTS.items():
+        holder, key = data, path
+        if "." in path:
+            holder, key = data.get("schedules"), path.split(".")[1]
+        if not isinstance(holder, dict) or key not in holder:
+            continue
+        holder[key] = _part(path, kind, holder[key], problems)
+    return data
+
+
+def _part(path: str, kind: str, value: Any, problems: list[str]) -> Any:
+    if isinstance(value, Part):
+        return value
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        problems.append(f"{path} = {value!r}: expected the name of a {kind}, or a mapping with its name and keys.")
+        return _default(path)
+    given = dict(cast(Mapping[str, Any], value))
+    name = given.get("name", _default(path).name)
+    try:
+        cls = lookup(kind, name)
+    except RecipeError as error:
+        problems.append(f"{path}.name: {error}")
+        return _default(path)
+    return _validate(cls, {**given, "name": name}, path, problems) or _default(path)
+
+
+def _default(path: str) -> Any:
+    if path.startswith("schedules."):
+        return Schedules.model_fields[path.split(".")[1]].default
+    return Recipe.model_fields[path].default
+
+
+def _validate(cls: type[T], data: Mapping[str, Any], prefix: str, problems: list[str]) -> T | None:
+    try:
+        return cls.model_validate(data)
+    except ValidationError as error:
+        for detail in error.errors():
+            problems.append(_sentence(cls, prefix, cast(Mapping[str, Any], detail)))
+        return None
+
+
+def _sentence(cls: type[BaseModel], prefix: str, detail: Mapping[str, Any]) -> str:
+    """Return pydantic's error as one sentence that has the key, the value and what was expected."""
+    location: Sequence[Any] = detail["loc"]
+    owner, field, depth = _field_at(cls, location)
+    keys = [*([prefix] if prefix else []), *(str(item) for item in location[:depth])]
+    path, value = ".".join(keys), detail["input"]
+    if detail["type"] == "extra_forbidden":
+        return _unknown_key(owner, prefix, [str(item) for item in location])
+    if field is None:
+        return f"{path or 'recipe'}: {_expectation(detail)}."
+    known = marks(owner.model_fields[field])
+    unit = f" ({known.unit})" if known.unit else ""
+    return f"{path} = {value!r}: {_expectation(detail)}: {known.meaning}{unit}."
+
+
+def _field_at(cls: type[BaseModel], location: Sequence[Any]) -> tuple[type[BaseModel], str | None, int]:
+    """Follow a location down to the class and field it ends in; the rest of it is inside the value."""
+    owner, field, depth = cls, None, 0
+    for index, item in enumerate(location):
+        if item not in owner.model_fields:
+            break
+        field, depth = str(item), index + 1
+        inner = owner.model_fields[field].default
+        if index + 1 < len(location) and isinstance(inner, Settings):
+            owner, field = type(inner), None
+    return owner, field, depth
+
+
+def _unknown_key(owner: type[BaseModel], prefix: str, location: Sequence[str]) -> str:
+    *above, key = location
+    place = ".".join([*([prefix] if prefix else []), *above])
+    dotted = f"{place}." if place else ""
+    fields = list(owner.model_fields)
+    close = nearest(key, fields) or _elsewhere(key)
+    hint = f"did you mean {dotted if close in fields else ''}{close}? " if close else ""
+    return f"unknown key {dotted}{key}: {hint}Keys of {place or 'a recipe'}: {', '.join(fields)}."
+
+
+def _elsewhere(key: str) -> str | None:
+    """A key that is known one level down: `lr` for `optimizer.lr`."""
+    for path, kind in PARTS.items():
+        for cls in TABLES[kind].values():
+            if key != "name" and key in cls.model_fields:
+                return f"{path}.{key}"
+    for name, field in Recipe.model_fields.items():
+        if isinstance(field.default, Settings) and key in type(field.default).model_fields:
+            return f"{name}.{key}"
+    return None
+
+
+def _expectation(detail: Mapping[str, Any]) -> str:
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "greater_than":
+            return f"expected a number greater than {context['gt']:g}"
+        case "greater_than_equal":
+            return f"expected a number of at least {context['ge']:g}"
+        case "less_than":
+            return f"expected a number less than {context['lt']:g}"
+        case "less_than_equal":
+            return f"expected a number of at most {context['le']:g}"
+        case "literal_error":
+            return f"expected {context['expected']}"
+        case "bool_type":
+            return "expected true or false"
+        case "string_type":
+            return "expected text (quote it if it looks like a number: \"'007'\")"
+        case "value_error":
+            return str(context["error"])
+        case _:
+            return str(detail["msg"])

@@ -1,0 +1,177 @@
+"""The parameters of every shipped dataset, model, task, optimizer and schedule; their builders live in their rooms.
+
+Adding an entry: a class here, decorated with its kind, and a builder of the same name in the room.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+from shoal.recipe.fields import ALWAYS, NEVER, Flag, Float, Int, Part, Text, setting
+from shoal.recipe.tables import entry
+
+dataset = partial(entry, "dataset")
+model = partial(entry, "model")
+task = partial(entry, "task")
+optimizer = partial(entry, "optimizer")
+schedule = partial(entry, "schedule")
+
+
+class DatasetPart(Part):
+    """What every dataset has."""
+
+    path: Text | None = setting(None, "where the files are, relative to the working directory", identity=NEVER)
+    valid: Float | None = setting(
+        None,
+        "size of the valid split cut from train where there is none: a share below 1, or a count; "
+        "null is a tenth, at most 5,000",
+        identity=None,
+        ge=0,
+        unit="examples",
+    )
+    drop_last: Flag = setting(True, "leave out the last, smaller batch of a training epoch", identity=True)
+    workers: Int = setting(0, "processes that read examples; 0 reads in the training process", identity=NEVER, ge=0)
+    normalise: Flag = setting(
+        True, "shift and scale inputs by the mean and deviation of train, where they are numbers in memory", identity=True
+    )
+
+
+@dataset
+class Digits(DatasetPart):
+    """The 1,797 handwritten digits of UCI, 8x8 pixels, shipped with Shoal: 1,257 train, 180 valid, 360 test."""
+
+    name: Literal["digits"] = "digits"
+
+
+@dataset
+class Idx(DatasetPart):
+    """The MNIST family: a folder with {train,t10k}-{images,labels} IDX files, gzipped or not."""
+
+    name: Literal["idx"] = "idx"
+
+
+@dataset
+class Arrays(DatasetPart):
+    """NumPy arrays: an NPZ file, a folder of NPY files, or arrays and tensors passed from Python."""
+
+    name: Literal["arrays"] = "arrays"
+
+
+@dataset
+class MapStyle(DatasetPart):
+    """A map-style torch.utils.data.Dataset passed from Python, read by worker processes."""
+
+    name: Literal["map_style"] = "map_style"
+
+
+@model
+class Mlp(Part):
+    """A multilayer perceptron: `depth` hidden layers of `width` units, then a linear layer."""
+
+    name: Literal["mlp"] = "mlp"
+    width: Int = setting(128, "units of each hidden layer", identity=128, ge=1)
+    depth: Int = setting(1, "hidden layers", identity=1, ge=0)
+    dropout: Float = setting(0.0, "probability of zeroing a hidden unit", identity=0.0, ge=0, lt=1, stackable=True)
+    norm: Literal["none", "batch", "layer"] = setting("none", "normalisation before each activation", identity="none")
+    activation: Literal["relu", "gelu", "tanh"] = setting("relu", "activation function", identity="relu")
+
+
+@model
+class Convnet(Part):
+    """A convolutional network: `depth` blocks whose channels double from `width`, then pooling and a linear layer."""
+
+    name: Literal["convnet"] = "convnet"
+    width: Int = setting(32, "channels of the first block; each block doubles them", identity=32, ge=1)
+    depth: Int = setting(2, "blocks of two 3x3 convolutions, each halving the picture", identity=2, ge=1)
+    dropout: Float = setting(0.0, "probability of zeroing a feature", identity=0.0, ge=0, lt=1, stackable=True)
+    norm: Literal["none", "batch", "group"] = setting("batch", "normalisation after each convolution", identity="batch")
+
+
+@model
+class ExternalModel(Part):
+    """An nn.Module passed from Python; `source` names it and is never imported."""
+
+    name: Literal["external"] = "external"
+    source: Text = setting("", "qualified name of the factory that was passed", identity=ALWAYS)
+
+
+@task
+class Classification(Part):
+    """Cross entropy on class labels; accuracy, and top-5 accuracy where there are more than five classes."""
+
+    name: Literal["classification"] = "classification"
+    class_weights: tuple[Float, ...] | Literal["balanced"] | None = setting(
+        None, "weight of each class in the loss, or 'balanced': inversely to its share of train", identity=None
+    )
+
+
+@task
+class Regression(Part):
+    """Real-valued targets; mean squared and absolute errors, and R2."""
+
+    name: Literal["regression"] = "regression"
+    loss: Literal["mse", "mae", "huber"] = setting("mse", "what is minimised", identity="mse")
+    delta: Float = setting(1.0, "where Huber's loss turns from square to linear", identity=1.0, gt=0, stackable=True)
+
+
+@task
+class ExternalTask(Part):
+    """A loss function passed from Python, of (outputs, targets); `source` names it and is never imported."""
+
+    name: Literal["external"] = "external"
+    source: Text = setting("", "qualified name of the function that was passed", identity=ALWAYS)
+
+
+class OptimizerPart(Part):
+    """What every optimizer has."""
+
+    lr: Float = setting(0.1, "learning rate", identity=ALWAYS, gt=0, stackable=True)
+    weight_decay: Float = setting(0.0, "weight decay", identity=0.0, ge=0, stackable=True)
+    decay_biases_and_norms: Flag = setting(
+        False, "apply weight decay to biases and normalisation parameters too", identity=False
+    )
+
+
+@optimizer
+class Sgd(OptimizerPart):
+    """Stochastic gradient descent with momentum; weight decay is added to the gradient."""
+
+    name: Literal["sgd"] = "sgd"
+    momentum: Float = setting(0.9, "momentum", identity=0.9, ge=0, lt=1, stackable=True)
+    nesterov: Flag = setting(False, "Nesterov's momentum", identity=False)
+
+
+@optimizer
+class Adamw(OptimizerPart):
+    """Adam with decoupled weight decay (arXiv 1711.05101)."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: Float = setting(1e-3, "learning rate", identity=ALWAYS, gt=0, stackable=True)
+    weight_decay: Float = setting(0.01, "decoupled weight decay", identity=0.01, ge=0, stackable=True)
+    beta1: Float = setting(0.9, "decay of the mean of gradients", identity=0.9, ge=0, lt=1, stackable=True)
+    beta2: Float = setting(0.999, "decay of the mean of squared gradients", identity=0.999, ge=0, lt=1, stackable=True)
+    eps: Float = setting(1e-8, "added to the denominator", identity=1e-8, gt=0, stackable=True)
+
+
+class SchedulePart(Part):
+    """What every schedule has."""
+
+    warmup_steps: Int = setting(
+        0, "steps over which the value rises linearly to its base", identity=0, ge=0, unit="steps", stackable=True
+    )
+
+
+@schedule
+class Constant(SchedulePart):
+    """The base value, after warm-up."""
+
+    name: Literal["constant"] = "constant"
+
+
+@schedule
+class Cosine(SchedulePart):
+    """Half a cosine from the base value, after warm-up, to `final` of it at the end of the budget (arXiv 1608.03983)."""
+
+    name: Literal["cosine"] = "cosine"
+    final: Float = setting(0.0, "share of the base value at the end", identity=0.0, ge=0, stackable=True)

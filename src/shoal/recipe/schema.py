@@ -1,0 +1,133 @@
+"""The recipe: the complete, typed, frozen description of one training.
+
+What is not in here is not a property of the training. Each field carries its meaning, unit, bounds, identity value
+and whether it stacks (`fields.setting`); the parameters of named parts are in `parts`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+import yaml
+from pydantic import SerializeAsAny, model_validator
+
+from shoal.recipe.fields import ALWAYS, NEVER, Flag, Float, Int, Part, Settings, Text, setting
+from shoal.recipe.parts import Classification, Constant, Convnet, Digits, OptimizerPart, SchedulePart, Sgd
+
+DEFAULT_EPOCHS = 10.0
+
+
+class Schedules(Settings):
+    """How scheduled hyperparameters change over the steps; each multiplies the optimizer's base value."""
+
+    lr: SerializeAsAny[SchedulePart] = setting(Constant(), "learning rate", identity={"name": "constant"})
+    momentum: SerializeAsAny[SchedulePart] = setting(
+        Constant(), "momentum, or beta1 of the Adam family", identity={"name": "constant"}
+    )
+    weight_decay: SerializeAsAny[SchedulePart] = setting(Constant(), "weight decay", identity={"name": "constant"})
+
+
+class Budget(Settings):
+    """How long to train; giving one replaces the other."""
+
+    epochs: Float | None = setting(None, "passes over train; 10 where neither is given", identity=None, gt=0, unit="epochs")
+    steps: Int | None = setting(None, "updates of the weights", identity=None, ge=1, unit="steps")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_two(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            given = cast(dict[str, Any], data)
+            if given.get("epochs") is None and given.get("steps") is None:
+                return {**given, "epochs": DEFAULT_EPOCHS}
+        return data
+
+    @model_validator(mode="after")
+    def _not_both(self) -> Budget:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("expected epochs or steps, not both; leave one of them out")
+        return self
+
+
+class Evaluate(Settings):
+    """When the valid split is evaluated. Part of identity: early stop and best weights depend on it."""
+
+    every: Float | None = setting(
+        None, "interval in the unit of the budget (epochs or steps); null is once an epoch", identity=None, gt=0
+    )
+
+
+class Best(Settings):
+    """Which weights are kept as the best."""
+
+    metric: Text | None = setting(
+        None, "metric of an evaluation, such as valid.accuracy; null keeps the last weights", identity=None
+    )
+
+
+class EarlyStop(Settings):
+    """When to stop before the budget is spent."""
+
+    metric: Text = setting("valid.loss", "metric that has to improve", identity="valid.loss")
+    patience: Int | None = setting(
+        None, "evaluations without improvement before stopping; null never stops", identity=None, ge=1, unit="evaluations"
+    )
+
+
+class Checkpoint(Settings):
+    """When and what to save for resuming."""
+
+    every: Float | None = setting(
+        None,
+        "interval in the unit of the budget (epochs or steps); null saves by the clock, at most 2 % of the time",
+        identity=NEVER,
+        gt=0,
+    )
+    keep: Int = setting(2, "newest checkpoints to keep", identity=NEVER, ge=2)
+
+
+class Log(Settings):
+    """What is written as training goes; never changes the result."""
+
+    every: Int | None = setting(
+        None, "interval of extra history rows with train metrics; null writes rows at evaluations only", identity=NEVER,
+        ge=1, unit="steps",
+    )
+
+
+class Recipe(Settings):
+    """One training: dataset, model, task, optimizer, schedules, budget, precision, seed."""
+
+    name: Text = setting("run", "what people call it: a part of the folder's name", identity=NEVER)
+    seed: Int = setting(0, "what initial weights, order and masks are functions of", identity=NEVER, ge=0, lt=2**63)
+    batch_size: Int = setting(32, "examples in a step", identity=ALWAYS, ge=1, unit="examples")
+    precision: Literal["fp32"] = setting("fp32", "arithmetic of the step", identity="fp32")
+    execution: Literal["eager"] = setting("eager", "how a step is executed", identity=NEVER)
+    device: Text = setting("auto", "auto, cpu, cuda, cuda:N or mps", identity=NEVER)
+    deterministic: Flag = setting(False, "only algorithms that give the same bits each time", identity=NEVER)
+    dataset: SerializeAsAny[Part] = setting(Digits(), "where examples come from", identity=ALWAYS)
+    model: SerializeAsAny[Part] = setting(Convnet(), "the network", identity=ALWAYS)
+    task: SerializeAsAny[Part] = setting(Classification(), "what is optimised and measured", identity=ALWAYS)
+    optimizer: SerializeAsAny[OptimizerPart] = setting(Sgd(), "what updates the weights", identity=ALWAYS)
+    schedules: Schedules = setting(Schedules(), "how hyperparameters change", identity={})
+    budget: Budget = setting(Budget(), "how long", identity={})
+    evaluate: Evaluate = setting(Evaluate(), "when to evaluate", identity={})
+    best: Best = setting(Best(), "which weights to keep", identity={})
+    early_stop: EarlyStop = setting(EarlyStop(), "when to stop early", identity={})
+    checkpoint: Checkpoint = setting(Checkpoint(), "when to save", identity=NEVER)
+    log: Log = setting(Log(), "what to write", identity=NEVER)
+
+    @model_validator(mode="after")
+    def _once_an_epoch(self) -> Recipe:
+        """`evaluate.every=1` under a budget of epochs is what null means: one meaning, one value."""
+        if self.budget.epochs is not None and self.evaluate.every == 1:
+            object.__setattr__(self, "evaluate", Evaluate())
+        return self
+
+    def mapping(self) -> dict[str, Any]:
+        """Return the full recipe as plain nested data, defaults included."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """Return the full recipe as YAML; `parse.from_yaml` reads it back to an equal recipe."""
+        return yaml.safe_dump(self.mapping(), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,145 @@
+"""Append-only JSON lines: `history.jsonl` and `timing.jsonl`.
+
+Each line is one `write` to an O_APPEND descriptor, so a crash can tear only the last line. A writer repairs before
+it appends (else its first line would join the torn one and both be lost), and keeps what it cut in `<name>.torn`;
+readers skip the lines that they cannot read, and count them.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from shoal.errors import StoreError
+from shoal.files import to_json
+
+BLOCK = 4096
+
+
+class Journal:
+    """One journal open for appending; for one writer at a time (the holder of the run's lock)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._repair()
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row as one line; where the disk is full nothing of it stays, and OSError says so."""
+        line = to_json(row).encode() + b"\n"
+        before = self.size()
+        written = os.write(self._handle, line)
+        if written != len(line):
+            os.ftruncate(self._handle, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+    def size(self) -> int:
+        """Return the length in bytes: the offset that `cut` takes."""
+        return os.fstat(self._handle).st_size
+
+    def sync(self) -> None:
+        """Flush the rows to disk."""
+        os.fsync(self._handle)
+
+    def cut(self, offset: int) -> None:
+        """Drop the rows after `offset`, durably; raises StoreError unless a line ends there."""
+        size = self.size()
+        if not 0 <= offset <= size:
+            raise StoreError(
+                f"{str(self.path)!r} has {size:,} bytes and the checkpoint was saved at {offset:,}: rows were lost "
+                "since. Restore the file, or start the run again with --again."
+            )
+        if offset and os.pread(self._handle, 1, offset - 1) != b"\n":
+            raise StoreError(
+                f"{str(self.path)!r} was edited: no line ends at byte {offset:,}, where the checkpoint was saved. "
+                "Restore the file, or start the run again with --again."
+            )
+        os.ftruncate(self._handle, offset)
+        os.fsync(self._handle)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def _repair(self) -> None:
+        size = self.size()
+        whole = _last_newline(self._handle, size) + 1
+        if whole == size:
+            return
+        torn = os.pread(self._handle, size - whole, whole)
+        with self.path.with_name(f"{self.path.name}.torn").open("ab") as aside:
+            aside.write(torn + b"\n")
+        os.ftruncate(self._handle, whole)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_journal(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return the rows, and how many lines could not be read; a missing file has none of either."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return [], 0
+    *lines, tail = content.split(b"\n")
+    parsed = [_row(line) for line in lines]
+    rows = [row for row in parsed if row is not None]
+    return rows, len(parsed) - len(rows) + bool(tail)
+
+
+def last_row(path: Path) -> dict[str, Any] | None:
+    """Return the last row that can be read, from the end of the file only; None where there is none."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        size, block = os.fstat(handle).st_size, BLOCK
+        while True:
+            start = max(0, size - block)
+            lines = os.pread(handle, size - start, start).split(b"\n")[:-1]
+            for line in reversed(lines if start == 0 else lines[1:]):
+                row = _row(line)
+                if row is not None:
+                    return row
+            if start == 0:
+                return None
+            block *= 4
+    finally:
+        os.close(handle)
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        found: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return cast(dict[str, Any], found) if isinstance(found, dict) else None
+
+
+def _last_newline(handle: int, size: int) -> int:
+    """Return the offset of the last newline, -1 where there is none."""
+    end = size
+    while end > 0:
+        start = max(0, end - BLOCK)
+        found = os.pread(handle, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found
+        end = start
+    return -1

@@ -1,0 +1,87 @@
+"""`run.json`: what is known about one run as a whole: its status and why, its plan, its result, where it came from.
+
+Written only by the process that holds the run's lock, always as a whole file; readers need no lock.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from shoal import files
+from shoal.errors import StoreError
+from shoal.store import lock
+from shoal.store.layout import SEED, RunFolder
+
+FORMAT = 1
+STATUSES = ("queued", "running", "finished", "failed", "stopped", "killed")
+
+
+def read(folder: RunFolder) -> dict[str, Any]:
+    """Return the record, {} where there is none yet; raises StoreError for one that is damaged or too new."""
+    path = folder.record
+    try:
+        with path.open("rb") as file:
+            content = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise StoreError(f"cannot read the record {str(path)!r}: {error.strerror}.") from error
+    return parse(content, str(path))
+
+
+def parse(content: bytes, where: str) -> dict[str, Any]:
+    """Return the record that `content` holds; `where` names it in the StoreError."""
+    try:
+        found: Any = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(_damaged(where, f"it is not JSON: {error}")) from error
+    if not isinstance(found, dict):
+        raise StoreError(_damaged(where, f"it holds {type(found).__name__}, expected an object"))
+    record = cast(dict[str, Any], found)
+    written = record.get("format")
+    if not isinstance(written, int):
+        raise StoreError(_damaged(where, "it does not say its format"))
+    if written > FORMAT:
+        raise StoreError(
+            f"the record {where!r} was written by a newer Shoal (format {written}; this one reads up to {FORMAT}): "
+            "upgrade Shoal to use this run."
+        )
+    return record
+
+
+def update(folder: RunFolder, **changes: Any) -> dict[str, Any]:
+    """Write the record with `changes` made to it, atomically, and return it. For the holder of the run's lock."""
+    record = {"format": FORMAT, **read(folder), **changes}
+    record["format"] = FORMAT
+    files.write_atomic(folder.record, files.to_json(record, indent=1) + "\n")
+    return record
+
+
+def status(folder: RunFolder, record: dict[str, Any] | None = None) -> str:
+    """Return one of STATUSES: what the record says, except that a running run whose process is gone was killed."""
+    record = read(folder) if record is None else record
+    said = str(record.get("status", "queued"))
+    return "killed" if said == "running" and not lock.is_live(folder) else said
+
+
+def result(folder: RunFolder, record: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the run as `--json` prints it: run, signature, seed, status, folder, steps, metrics."""
+    record = read(folder) if record is None else record
+    named = SEED.match(folder.path.name)
+    return {
+        "run": folder.label,
+        "signature": record.get("signature"),
+        "seed": record.get("seed", int(named["seed"]) if named else None),
+        "status": status(folder, record),
+        "folder": str(folder.path),
+        "steps": record.get("steps", 0),
+        "metrics": record.get("metrics") or {},
+    }
+
+
+def _damaged(where: str, why: str) -> str:
+    return (
+        f"the record {where!r} is damaged: {why}. Restore it from a copy, or set the folder aside by renaming it "
+        "(the run then starts again)."
+    )

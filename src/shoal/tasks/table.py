@@ -1,0 +1,111 @@
+"""The table of builders, one for each task that a recipe can name, and how a user's own are added to it.
+
+The class of an entry's parameters is in `recipe.tables`, under the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from shoal.errors import RecipeError, unknown
+from shoal.recipe import parts
+from shoal.recipe.fields import Part
+from shoal.recipe.own import declare
+from shoal.tasks import classification, regression
+from shoal.tasks.custom import with_loss
+from shoal.tasks.task import Task
+
+SUPPLIED = ("classes", "target_shape", "class_counts", "device")
+"""What Shoal fills in where a factory has parameters of these names."""
+
+
+class Builder(Protocol):
+    """From a recipe's part and what is known of the targets to a task.
+
+    `classes` is None where targets are real-valued; `target_shape` is the shape of one target, () for a number;
+    `class_counts` are the examples of each class in train, where they are known.
+    """
+
+    def __call__(
+        self,
+        part: Part,
+        *,
+        classes: int | None,
+        target_shape: tuple[int, ...],
+        class_counts: Sequence[int] | None,
+        device: torch.device,
+    ) -> Task: ...
+
+
+BUILDERS: dict[str, Builder] = {"classification": classification.build, "regression": regression.build}
+
+
+def build(
+    part: Part,
+    *,
+    classes: int | None,
+    target_shape: tuple[int, ...],
+    class_counts: Sequence[int] | None,
+    device: torch.device,
+) -> Task:
+    """Build the task of a recipe; raises RecipeError where it cannot have such targets."""
+    if part.name not in BUILDERS:
+        raise RecipeError(
+            unknown("task", part.name, BUILDERS)
+            + " A loss that was passed from Python has to be passed again: task=function."
+        )
+    return BUILDERS[part.name](
+        part, classes=classes, target_shape=target_shape, class_counts=class_counts, device=device
+    )
+
+
+def usual(
+    *, classes: int | None, target_shape: tuple[int, ...], class_counts: Sequence[int] | None, device: torch.device
+) -> Task:
+    """Return the task that such targets usually have: classification of labels, else regression."""
+    part = parts.Regression() if classes is None else parts.Classification()
+    return build(part, classes=classes, target_shape=target_shape, class_counts=class_counts, device=device)
+
+
+def register(name: str, factory: Callable[..., Task | Callable[[Tensor, Tensor], Tensor]]) -> None:
+    """Add a user's factory to the table under `name`; it returns a Task, or a loss function of (outputs, targets).
+
+    It is called with those of `SUPPLIED` that are among its parameters; the others become keys of the recipe. A loss
+    function takes the place of the usual task's. Raises RecipeError for a name that is taken and for a parameter that
+    cannot become a key.
+    """
+    cls = declare("task", name, factory, supplied=SUPPLIED)
+    wanted = signature(factory).parameters
+    keys = [key for key in wanted if key in cls.model_fields]
+
+    def builder(
+        part: Part,
+        *,
+        classes: int | None,
+        target_shape: tuple[int, ...],
+        class_counts: Sequence[int] | None,
+        device: torch.device,
+    ) -> Task:
+        supplied: dict[str, Any] = {
+            "classes": classes,
+            "target_shape": target_shape,
+            "class_counts": class_counts,
+            "device": device,
+        }
+        given = {key: value for key, value in supplied.items() if key in wanted}
+        made: object = factory(**given, **{key: getattr(part, key) for key in keys})
+        if isinstance(made, Task):
+            return made
+        if not callable(made):
+            raise RecipeError(
+                f"task.name = {name}: its factory returned {type(made).__name__}: expected a shoal Task, or a loss "
+                "function of (outputs, targets). Return one of them; do not call the loss function."
+            )
+        return with_loss(usual(**supplied), made)
+
+    BUILDERS[name] = builder

@@ -1,0 +1,75 @@
+"""Sums of a run's training statistics on the device, and the guard that they make free.
+
+If any loss is not finite, neither is the sum of losses from then on: `sum - sum` is 0 or NaN. So one number says
+whether to skip this update and all after it, without asking the host. Sums are float64 where the device has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shoal.tasks import Metric
+
+
+class Meter:
+    """Running sums of the loss and of the metrics that are measured in training."""
+
+    def __init__(self, metrics: Mapping[str, Metric], device: torch.device) -> None:
+        self.metrics = {name: metric for name, metric in metrics.items() if metric.in_training}
+        self.dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.device = device
+        self.loss = torch.zeros((), dtype=self.dtype, device=device)
+        self.sums: dict[str, dict[str, Tensor]] = {name: {} for name in self.metrics}
+        self.count = 0
+        self.bad = torch.zeros((), dtype=torch.float32, device=device)
+        self.bad_steps = torch.zeros((), dtype=torch.float32, device=device)
+
+    def add(self, loss: Tensor, outputs: Tensor, targets: Tensor, size: int) -> None:
+        """Add one batch: its mean loss (a scalar) and its statistics; then judge whether all losses were finite."""
+        self.loss.add_(loss, alpha=size)
+        for name, metric in self.metrics.items():
+            sums = self.sums[name]
+            for key, values in metric.statistics(outputs, targets).items():
+                if key not in sums:
+                    sums[key] = torch.zeros((), dtype=self.dtype, device=self.device)
+                sums[key].add_(values.sum())
+        self.count += size
+        torch.sub(self.loss, self.loss, out=self.bad).ne_(0)
+        self.bad_steps.add_(self.bad)
+
+    def bad_since(self) -> int:
+        """Return how many steps, up to the present one, were skipped: 0 while all losses were finite."""
+        return int(self.bad_steps.item())
+
+    def drain(self) -> dict[str, float]:
+        """Return the means over examples and start again."""
+        if self.count == 0:
+            return {}
+        means = {"loss": float(self.loss.item()) / self.count}
+        for name, metric in self.metrics.items():
+            means[name] = metric.finish({key: float(s.item()) / self.count for key, s in self.sums[name].items()})
+        self.reset()
+        return means
+
+    def reset(self) -> None:
+        """Forget everything."""
+        for total in (self.loss, self.bad, self.bad_steps, *(s for sums in self.sums.values() for s in sums.values())):
+            total.zero_()
+        self.count = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums; only finite ones are ever saved."""
+        return {"loss": self.loss, "sums": self.sums, "count": self.count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self.reset()
+        self.loss.copy_(state["loss"])
+        self.count = int(state["count"])
+        for name, sums in state["sums"].items():
+            if name in self.sums:
+                self.sums[name] = {key: s.to(self.device, self.dtype).clone() for key, s in sums.items()}

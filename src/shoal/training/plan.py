@@ -1,0 +1,42 @@
+"""The plan: what was decided for this machine. It is recorded with the run, and resuming repeats it.
+
+Results are bit-identical under one plan; another number of threads or another device sums in another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Engine, execution, device, threads, torch's version, and runs trained together."""
+
+    engine: str
+    execution: str
+    device: str
+    threads: int
+    torch: str
+    width: int = 1
+
+    def differences(self, recorded: Mapping[str, Any]) -> list[str]:
+        """Return what differs from a recorded plan, each as 'device cuda:0 -> cpu'."""
+        now = asdict(self)
+        return [f"{key} {recorded[key]} -> {now[key]}" for key in now if key in recorded and recorded[key] != now[key]]
+
+
+def decide(device: torch.device, *, execution: str, recorded: Mapping[str, Any] | None = None) -> Plan:
+    """Return the plan for a run on this machine, repeating a recorded number of threads.
+
+    Threads are set for the whole process: torch has no other way.
+    """
+    threads = torch.get_num_threads()
+    if recorded and isinstance(recorded.get("threads"), int):
+        threads = int(recorded["threads"])
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
+    return Plan(engine="solo", execution=execution, device=str(device), threads=threads, torch=str(torch.__version__))

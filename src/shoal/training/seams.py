@@ -1,0 +1,132 @@
+"""What the loop needs of the rest, as small protocols: nobody must inherit to plug in.
+
+Whatever is per run is a list with one item a run, in the order of `Engine.runs`: one for the solo engine, several
+for a stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from shoal.datasets import Batch, Batches, Position
+from shoal.training.plan import Plan
+
+Weights = Literal["raw", "best"]
+
+
+class Row(NamedTuple):
+    """One line of one run's history."""
+
+    run: int
+    step: int
+    epoch: float
+    metrics: Mapping[str, float]
+
+
+class Hypers(Protocol):
+    """The values of scheduled hyperparameters, computed ahead by blocks."""
+
+    names: tuple[str, ...]
+
+    def block(self, first: int, last: int) -> np.ndarray:
+        """Return the values of steps first..last-1: [steps, runs, H]."""
+        ...
+
+
+class Engine(Protocol):
+    """What performs steps."""
+
+    @property
+    def runs(self) -> int:
+        """How many runs are trained."""
+        ...
+
+    @property
+    def plan(self) -> Plan:
+        """What was decided for this machine."""
+        ...
+
+    def upload(self, block: np.ndarray) -> Sequence[Any]:
+        """Take a block of hypers [steps, runs, H]; return one item a step for `step`."""
+        ...
+
+    def step(self, batch: Batch, hyper: Any) -> None:
+        """Perform one update; never waits for the device."""
+        ...
+
+    def evaluate(self, batches: Batches, *, weights: Weights = "raw") -> list[dict[str, float]]:
+        """Return every metric over one pass, a dict a run."""
+        ...
+
+    def bad_steps(self) -> list[int | None]:
+        """Return, for each run, the first step whose loss was not finite; no update was made from then on.
+
+        This and `drain` are the only waits for the device.
+        """
+        ...
+
+    def drain(self) -> list[dict[str, float]]:
+        """Return and reset what the steps added up to: means over examples, a dict a run."""
+        ...
+
+    def keep(self, run: int) -> None:
+        """Remember the present weights of a run as its best."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that has to be saved, by name: tensors and plain values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        ...
+
+
+class Callback(Protocol):
+    """What looks at each evaluation, and may ask a run to stop; its state is saved with the engine's."""
+
+    name: str
+
+    def evaluated(self, engine: Engine, rows: Sequence[Row]) -> None:
+        """See the rows of an evaluation, one a run."""
+        ...
+
+    def stop(self) -> str | None:
+        """Return why training should end now, or None."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        ...
+
+
+class Recorder(Protocol):
+    """What training sees of the store and the screen."""
+
+    def rows(self, rows: Sequence[Row]) -> None:
+        """Write rows of history."""
+        ...
+
+    def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback]) -> None:
+        """Write a checkpoint from which training continues at `at`."""
+        ...
+
+    def tick(self, at: Position) -> bool:
+        """Show progress; return whether a checkpoint is due by the clock. Called a few times a second."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated as training goes, and under which name."""
+
+    split: str
+    batches: Batches

@@ -1,0 +1,83 @@
+"""What watches evaluations: the best weights, and when to stop early."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shoal.training.seams import Engine, Row
+
+
+def better(value: float, than: float | None, *, higher: bool) -> bool:
+    """Return whether a metric improved; a value that is not finite never does."""
+    if not math.isfinite(value):
+        return False
+    return than is None or (value > than if higher else value < than)
+
+
+class BestWeights:
+    """Keeps the weights of the best evaluation so far, by one metric."""
+
+    name = "best"
+
+    def __init__(self, metric: str, *, higher: bool) -> None:
+        self.metric, self.higher = metric, higher
+        self.value: float | None = None
+        self.step: int | None = None
+        self.metrics: dict[str, float] = {}
+
+    def evaluated(self, engine: Engine, rows: Sequence[Row]) -> None:
+        """Keep the weights if the metric improved."""
+        for row in rows:
+            value = row.metrics[self.metric]
+            if better(value, self.value, higher=self.higher):
+                self.value, self.step, self.metrics = value, row.step, dict(row.metrics)
+                engine.keep(row.run)
+
+    def stop(self) -> str | None:
+        """Never ask to stop."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best so far."""
+        return {"value": self.value, "step": self.step, "metrics": self.metrics}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self.value, self.step, self.metrics = state["value"], state["step"], dict(state["metrics"])
+
+
+class EarlyStop:
+    """Asks to stop after `patience` evaluations in a row without improvement."""
+
+    name = "early_stop"
+
+    def __init__(self, metric: str, *, higher: bool, patience: int) -> None:
+        self.metric, self.higher, self.patience = metric, higher, patience
+        self.value: float | None = None
+        self.waited = 0
+
+    def evaluated(self, engine: Engine, rows: Sequence[Row]) -> None:
+        """Count evaluations since the last improvement."""
+        del engine
+        for row in rows:
+            value = row.metrics[self.metric]
+            if better(value, self.value, higher=self.higher):
+                self.value, self.waited = value, 0
+            else:
+                self.waited += 1
+
+    def stop(self) -> str | None:
+        """Return the reason once patience is spent."""
+        if self.waited < self.patience:
+            return None
+        return f"early stop: {self.metric} did not improve on {self.value:.6g} for {self.waited} evaluations"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value and how long it has stood."""
+        return {"value": self.value, "waited": self.waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self.value, self.waited = state["value"], state["waited"]
