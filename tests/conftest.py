@@ -1,22 +1,28 @@
-"""What all tests share: one thread each, the folder of real data, and the command line as a process."""
+"""What all tests share: one thread each, no deadlines, the folder of real data, the command line as a process."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test depends on how fast the machine is; continuous integration tries the same examples every time.
+settings.register_profile(
+    "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("house")
 
 # Read by torch when it is first imported, here and in the processes that tests start: on few cores, threads that wait
 # for one another cost more than they bring on models this small.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
-
-type_of_cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_sessionstart() -> None:
@@ -33,5 +39,33 @@ def shared_data() -> Path:
     """Return the folder of real data that lies beside the repository, or skip the test where there is none."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"needs real data, and there is no folder {folder}")
+        pytest.skip("needs real data, and there is no folder ../shared/data beside the repository")
     return folder
+
+
+class ShoalCli(Protocol):
+    """`shoal ARGS` as a process: in the test's own folder unless `cwd` says otherwise, with `env` on top of ours."""
+
+    def __call__(
+        self, args: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def shoal_cli(tmp_path: Path) -> ShoalCli:
+    """Return a function that runs the command line and gives back its exit code and what it printed."""
+
+    def run(
+        args: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "shoal", *args],
+            cwd=cwd or tmp_path,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run

@@ -49,16 +49,16 @@ def conduct(
     pulse = Pulse()
     with preserved(), determinism(recipe.deterministic), pulse.listening():
         workshop = Workshop(recipe, objects)
-        writable_folder(runs)
         workshop.check()
         folder = find(runs, workshop.signature, recipe.seed)
+        if folder is not None and not again and record.status(folder) == "finished":
+            return folder
+        writable_folder(runs)
         if folder is not None and again:
             with RunLock(folder):
                 aside = set_aside(folder)
             screen.say(f"the run before was set aside as {aside}")
             folder = None
-        if folder is not None and record.status(folder) == "finished":
-            return folder
         fresh = folder is None
         folder = create(runs, RunId(recipe.name, workshop.signature, recipe.seed))
         with RunLock(folder):
@@ -70,7 +70,7 @@ def conduct(
 
 
 def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: Pulse) -> None:
-    screen.open_log(folder.log)
+    screen.attach(folder)
     recorder = None
     try:
         recorder = _open(workshop, folder, screen)

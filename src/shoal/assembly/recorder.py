@@ -111,11 +111,8 @@ class RunRecorder:
         now = time.monotonic()
         steps, seconds = step - self.mark[0], max(now - self.mark[1], 1e-9)
         self.mark = (step, now)
-        rate = steps / seconds
-        return {
-            "step": step,
-            "seconds": round(self.seconds, 6),
-            "steps_per_second": round(rate, 3),
-            "examples_per_second": round(rate * self.batch_size, 1),
-            "time": round(time.time(), 3),
-        }
+        timed = {"step": step, "seconds": round(self.seconds, 6), "time": round(time.time(), 3)}
+        if steps:  # a test at the end has no steps of its own
+            rate = steps / seconds
+            timed |= {"steps_per_second": round(rate, 3), "examples_per_second": round(rate * self.batch_size, 1)}
+        return timed

@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from shoal.store import RunFolder
 
 FLUSH_SECONDS = 0.1
 
@@ -27,6 +28,7 @@ class Screen:
         self.quiet, self.verbose = quiet, verbose
         self.console = Console(file=self.stream, soft_wrap=True, highlight=False)
         self.log: TextIO | None = None
+        self.run: RunFolder | None = None
         self.pending: list[str] = []
         self.flushed = 0.0
         self.bar: Progress | None = None
@@ -34,9 +36,10 @@ class Screen:
         self.began = 0.0
         self.widths: dict[str, int] = {}
 
-    def open_log(self, path: Path) -> None:
-        """Write what is said from now on to a file as well."""
-        self.log = path.open("a", buffering=1, encoding="utf-8")
+    def attach(self, run: RunFolder) -> None:
+        """Write what is said from now on to a run's log as well."""
+        self.run = run
+        self.log = run.log.open("a", buffering=1, encoding="utf-8")
 
     def say(self, text: str) -> None:
         """Show a sentence."""

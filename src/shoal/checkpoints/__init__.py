@@ -8,4 +8,16 @@ from shoal.checkpoints.plain import plain
 from shoal.checkpoints.retain import prune, set_aside, sweep
 from shoal.checkpoints.save import FORMAT, folder_name, save
 
-__all__ = ["FORMAT", "Loaded", "damage", "folder_name", "load", "newest", "plain", "prune", "save", "set_aside", "sweep"]
+__all__ = [
+    "FORMAT",
+    "Loaded",
+    "damage",
+    "folder_name",
+    "load",
+    "newest",
+    "plain",
+    "prune",
+    "save",
+    "set_aside",
+    "sweep",
+]

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import Any
 
 import torch
 
-from shoal.checkpoints.save import FORMAT, MANIFEST
+from shoal.checkpoints.save import CHECKSUM, FORMAT, MANIFEST, checksum
 from shoal.errors import CheckpointError
+from shoal.files import SAFE_NAME
 
 NAME = re.compile(r"step-(\d{8,})")
 
@@ -58,8 +60,9 @@ def newest(checkpoints: Path) -> Loaded | None:
         return Loaded(loaded.folder, loaded.step, loaded.meta, loaded.states, reasons)
     if found:
         raise CheckpointError(
-            "no checkpoint can be trusted:\n" + "\n".join(reasons.values()) + "\nNothing was deleted. To train from the start, "
-            "add --again, which sets this run aside."
+            "no checkpoint can be trusted:\n"
+            + "\n".join(reasons.values())
+            + "\nNothing was deleted. To train from the start, add --again, which sets this run aside."
         )
     return None
 
@@ -69,7 +72,8 @@ def load(folder: Path) -> Loaded:
     manifest = _manifest(folder)
     states: dict[str, Any] = {}
     for name, stated in manifest["files"].items():
-        states[Path(name).stem] = _deserialise(folder / name, _checked(folder / name, stated))
+        path = _file(folder, name)
+        states[path.stem] = _deserialise(path, _checked(path, stated))
     return Loaded(folder, int(manifest["step"]), manifest, states)
 
 
@@ -77,7 +81,7 @@ def damage(folder: Path) -> str | None:
     """Return what is wrong with a checkpoint's files, without loading them, or None."""
     try:
         for name, stated in _manifest(folder)["files"].items():
-            _checked(folder / name, stated)
+            _checked(_file(folder, name), stated)
     except CheckpointError as error:
         return str(error)
     return None
@@ -87,21 +91,21 @@ def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest: Any = json.loads(path.read_bytes())
-        known, files = int(manifest["format"]), manifest["files"]
-        complete = isinstance(files, dict) and "step" in manifest
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version, files, stated = manifest["format"], manifest["files"], manifest.get(CHECKSUM)
+        newer = version > FORMAT
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error}).") from error
-    if known > FORMAT:
-        raise CheckpointError(f"{path}: of format {known}, newer than this Shoal reads ({FORMAT}): upgrade Shoal.")
-    if not complete:
-        raise CheckpointError(f"{path}: damaged (no files or step in it).")
+    if newer:
+        raise CheckpointError(f"{path}: of format {version}, newer than this Shoal reads ({FORMAT}): upgrade Shoal.")
+    if stated != checksum(manifest):
+        raise CheckpointError(f"{path}: its content does not have the checksum it was saved with.")
+    if not isinstance(files, dict) or manifest.get("step") != _step(folder):
+        raise CheckpointError(f"{path}: of step {manifest.get('step')}, in the folder of another.")
     return manifest
 
 
 def _checked(path: Path, stated: Mapping[str, Any]) -> bytes:
-    """Return a file's bytes if they are those that the manifest states."""
-    if path.parent.resolve() != path.resolve().parent or path.name in ("", ".", ".."):
-        raise CheckpointError(f"{path}: not a file of this checkpoint.")
+    """Return a file's bytes if they are those that the manifest states; its size is looked at before it is read."""
     try:
         size = path.stat().st_size
         if size != stated["size"]:
@@ -114,11 +118,32 @@ def _checked(path: Path, stated: Mapping[str, Any]) -> bytes:
     return data
 
 
+def _file(folder: Path, name: str) -> Path:
+    """Return the path of a file that a manifest names, which must lie in the checkpoint itself."""
+    path = folder / name
+    if not SAFE_NAME.fullmatch(name) or path.is_symlink():
+        raise CheckpointError(f"{folder / MANIFEST}: names {name!r}, which is not a file of this checkpoint.")
+    return path
+
+
 def _deserialise(path: Path, data: bytes) -> Any:
+    """Return the state in a file's bytes. The bytes are those that were saved, but by whom is another question."""
     try:
+        _refuse_bombs(data)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:  # torch raises what it meets: RuntimeError, UnpicklingError, EOFError, KeyError
-        raise CheckpointError(f"{path}: cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]}).") from error
+        reason = (str(error).splitlines() or [""])[0]
+        raise CheckpointError(f"{path}: cannot be loaded ({type(error).__name__}: {reason}).") from error
+
+
+def _refuse_bombs(data: bytes) -> None:
+    """Refuse an archive that unpacks to more than its own size: torch stores tensors as they are."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+    if any(m.compress_type != zipfile.ZIP_STORED for m in members) or sum(m.file_size for m in members) > len(data):
+        raise ValueError("compressed: torch stores tensors as they are")
 
 
 def _step(folder: Path) -> int:

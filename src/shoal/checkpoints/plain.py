@@ -1,7 +1,9 @@
 """State as tensors and plain values, in one canonical form, checked when it is saved.
 
 What `weights_only=True` would refuse to load is refused here, naming its key, while the run that made it still lives.
-Equal states give equal bytes: tensors are compact copies on the CPU, and every text is one object.
+Equal states give equal bytes, whatever their history: pickle writes an object that it meets again as a reference, and a
+tensor with the whole memory that it is a view of. So tensors are compact copies on the CPU, texts are interned, and
+containers are new.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ PLAIN = (bool, int, float, type(None))
 def plain(value: Any, path: str = "state") -> Any:
     """Return `value` in canonical form; raises CheckpointError naming the key of anything that is not plain."""
     if isinstance(value, Tensor):
-        return _compact(value)
+        return _compact(value, path)
     if type(value) in PLAIN:
         return value
     if type(value) is str:
@@ -41,12 +43,15 @@ def _key(key: Any, path: str) -> Any:
         return sys.intern(key)
     if type(key) is int:
         return key
-    raise CheckpointError(f"{path} has a key of type {type(key).__qualname__}: expected text.")
+    raise CheckpointError(f"{path} has the key {key!r} of type {type(key).__qualname__}: expected a text or an int.")
 
 
-def _compact(value: Tensor) -> Tensor:
+def _compact(value: Tensor, path: str) -> Tensor:
     """A contiguous copy on the CPU with a storage of just its size (a view would drag its whole storage along)."""
     tensor = value.detach()
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        kind = "meta" if tensor.is_meta else str(tensor.dtype if tensor.is_quantized else tensor.layout)
+        raise CheckpointError(f"{path} is a {kind} tensor, which a checkpoint cannot hold: make it dense before.")
     copy = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
     copy.copy_(tensor)
     return copy

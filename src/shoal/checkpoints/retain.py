@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 from shoal.checkpoints.load import candidates
 
-LEFTOVERS = (".tmp-", ".del")
+LEFTOVER = re.compile(r"step-\d{8,}\.(tmp-\d+|del)")
+KEEP = 2
+"""Checkpoints that are always kept: should the newest turn out damaged, there is one before it."""
 
 
 def prune(checkpoints: Path, keep: int) -> None:
-    """Remove all but the `keep` newest; each is renamed first, so that it is never seen half-removed."""
-    for folder in candidates(checkpoints)[max(keep, 2) :]:
+    """Remove all but the `keep` newest, 2 at least; each is renamed first, so that it is never seen half-removed."""
+    for folder in candidates(checkpoints)[max(keep, KEEP) :]:
         doomed = folder.with_name(f"{folder.name}.del")
+        shutil.rmtree(doomed, ignore_errors=True)
         folder.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
@@ -23,7 +27,7 @@ def sweep(checkpoints: Path) -> None:
     if not checkpoints.is_dir():
         return
     for path in checkpoints.iterdir():
-        if any(mark in path.name for mark in LEFTOVERS):
+        if LEFTOVER.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
 
 

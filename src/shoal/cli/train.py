@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from shoal.assembly import Screen, conduct, import_modules
-from shoal.errors import InputError, ShoalError
+from shoal.errors import InputError
 from shoal.files import to_json
 from shoal.pages.closing import closing
 from shoal.recipe.compose import DEFAULT_PRESET, compose
-from shoal.store import find, record
+from shoal.store import record
 
 RESUMABLE = 75
 
@@ -30,15 +30,12 @@ def run(
     preset, overrides = split(words)
     recipe = compose(preset, overrides, config_dir=config_dir)
     screen = Screen(sys.stderr if json else sys.stdout, verbose=verbose)
-    folder = None
     try:
         folder = conduct(recipe, runs=runs, screen=screen, again=again)
-    except InputError:
+    except Exception:
+        if json and screen.run is not None:  # it was started: the result says how it ended
+            print(to_json(record.result(screen.run)), flush=True)
         raise
-    except Exception as error:
-        if json and screen.folder is not None:
-            print(to_json(record.result(screen.folder)), flush=True)
-        raise error
     result = record.result(folder)
     if json:
         print(to_json(result), flush=True)

@@ -35,7 +35,7 @@ def build(part: DatasetPart) -> Data:
     path = Path(part.path).expanduser()
     if path.is_dir():
         files = {file.stem: file for file in sorted(path.glob("*.npy"))}
-        pairs, notes = _pairs(path, files, lambda name: _read(files[name], _mapped, files[name]))
+        pairs, notes = _pairs(path, files, lambda name: _read(files[name], lambda: _mapped(files[name])))
         return prepare(pairs, part, notes=notes)
     if path.suffix != ".npz" or not path.is_file():
         what = "is no NPZ file" if path.is_file() else "does not exist"
@@ -46,8 +46,8 @@ def build(part: DatasetPart) -> Data:
         raise DataError(
             f"{path}: not a sound NPZ file: it is truncated, or something else. Write it again with numpy.savez."
         )
-    with _read(path, lambda: np.load(path, allow_pickle=False), path) as stored:
-        pairs, notes = _pairs(path, stored.files, lambda name: _read(f"{path}: {name}", stored.__getitem__, name))
+    with _read(path, lambda: np.load(path, allow_pickle=False)) as stored:
+        pairs, notes = _pairs(path, stored.files, lambda name: _read(f"{path}: {name}", lambda: stored[name]))
     return prepare(pairs, part, notes=notes)
 
 
@@ -55,12 +55,12 @@ def _mapped(file: Path) -> Array:
     return np.load(file, mmap_mode="c", allow_pickle=False)
 
 
-def _read(where: Any, reader: Callable[..., Any], *arguments: Any) -> Any:
+def _read(where: Any, reader: Callable[[], Any]) -> Any:
     """Call a reader; what NumPy and zipfile raise becomes a DataError that names the array."""
     try:
-        return reader(*arguments)
+        return reader()
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if "Object arrays" in str(error) or "pickled" in str(error):
+        if any(word in str(error) for word in ("Object arrays", "Python objects", "pickled")):
             raise DataError(
                 f"{where}: Python objects, which are never unpickled. Store numbers: array.astype('float32')."
             ) from error
@@ -96,7 +96,7 @@ def _renamed(path: Path, names: list[str]) -> dict[str, str]:
         if known in present:
             raise DataError(f"{path}: it has both {name} and {present[known]}, which mean the same. Keep one of them.")
         if known not in NAMES and known[:2].lower() in ("x_", "y_"):
-            close = nearest(known, NAMES)
+            close = nearest(known.lower(), NAMES)
             hint = f"did you mean {close}? " if close else ""
             raise DataError(f"{path}: unknown array {name}: {hint}Expected {EXPECTED}.")
         present[known] = name

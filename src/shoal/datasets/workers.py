@@ -7,11 +7,13 @@ what they mean (it saves and then stops the workers).
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import pickle
 import signal
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -126,11 +128,14 @@ class DatasetBatches:
         before = set(multiprocessing.active_children())
         iterator = iter(loader)
         started = [child for child in multiprocessing.active_children() if child not in before]
+        stop = partial(_stop, iterator, started)
+        atexit.register(stop)  # a stream left open: multiprocessing would send SIGTERM and wait for good
         try:
             for address in self._addresses(at):
                 yield address, _next(iterator)
         finally:
-            _stop(iterator, started)
+            atexit.unregister(stop)
+            stop()
 
 
 class _Source:
@@ -207,3 +212,4 @@ def _stop(iterator: Any, started: list[Any]) -> None:
     for child in started:
         if child.is_alive():
             child.kill()
+            child.join()

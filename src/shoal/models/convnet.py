@@ -1,4 +1,4 @@
-"""The convolutional network: blocks of two 3x3 convolutions, each block halving the picture and doubling its channels."""
+"""The convolutional network: blocks of two 3x3 convolutions, each halving the picture and doubling the channels."""
 
 from __future__ import annotations
 
@@ -72,15 +72,15 @@ def _picture_channels(input_shape: tuple[int, ...], depth: int) -> int:
     """Return the channels of a picture [C, H, W] that can be halved `depth` times, or raise RecipeError."""
     if len(input_shape) != 3:
         raise RecipeError(
-            f"model.name = convnet: expected examples that are pictures of shape [channels, height, width], and those of "
-            f"this dataset have shape {list(input_shape)}. Choose model=mlp, or give the examples that shape."
+            "model.name = convnet: expected examples that are pictures of shape [channels, height, width], and those "
+            f"of this dataset have shape {list(input_shape)}. Choose model=mlp, or give the examples that shape."
         )
     channels, *sides = input_shape
     possible = min(sides).bit_length() - 1
     if depth > possible:
         advice = f"Choose model.depth={possible} or less" if possible > 0 else "Choose model=mlp"
         raise RecipeError(
-            f"model.depth = {depth}: each block of a convnet halves the picture, and one of {sides[0]}x{sides[1]} pixels can be "
-            f"halved {possible} times. {advice}."
+            f"model.depth = {depth}: each block of a convnet halves the picture, and one of {sides[0]}x{sides[1]} "
+            f"pixels can be halved {possible} times. {advice}."
         )
     return channels

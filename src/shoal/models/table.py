@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import signature
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from torch import nn
 
-from shoal.errors import RecipeError, unknown
+from shoal.errors import RecipeError
 from shoal.models import convnet, mlp
 from shoal.recipe.fields import Part
 from shoal.recipe.own import declare
@@ -37,10 +37,10 @@ def build(part: Part, *, input_shape: tuple[int, ...], outputs: int) -> nn.Modul
     """
     if part.name not in BUILDERS:
         raise RecipeError(
-            unknown("model", part.name, BUILDERS)
-            + " A model that was passed from Python has to be passed again: model=factory."
+            f"model.name = {part.name}: such a model is an object that was passed from Python. Pass it again, as in "
+            "model=factory, or register a factory for it with --module MODULE."
         )
-    made: object = BUILDERS[part.name](part, input_shape=input_shape, outputs=outputs)
+    made = cast(object, BUILDERS[part.name](part, input_shape=input_shape, outputs=outputs))  # a user's may be wrong
     if not isinstance(made, nn.Module):
         raise RecipeError(
             f"model.name = {part.name}: its factory returned {type(made).__name__}: expected a torch.nn.Module. "

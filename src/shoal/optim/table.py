@@ -7,7 +7,7 @@ the device when `found_inf` is set, so that a non-finite loss is caught without 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -50,6 +50,8 @@ def _adamw(part: Adamw, groups: Groups, fused: bool) -> torch.optim.Optimizer:
 
 
 BUILDERS: dict[str, Builder] = {"sgd": _sgd, "adamw": _adamw}
+"""Each entry's builder: (its part of the recipe, parameter groups, whether to take the fused class)."""
+
 SUPPLIED = ("params",)
 """What Shoal passes to a user's factory beside the keys of its recipe part."""
 
@@ -57,22 +59,41 @@ SUPPLIED = ("params",)
 def register(name: str, factory: Callable[..., torch.optim.Optimizer]) -> None:
     """Add a user's factory of (params, **keys of its part), which returns a torch.optim.Optimizer.
 
-    Its annotated parameters become keys of the recipe. Raises RecipeError for a name that is taken.
+    `params` are parameter groups, as torch's classes take them. The factory's annotated parameters become keys of the
+    recipe. Raises RecipeError for a name that is taken.
     """
     declare("optimizer", name, factory, supplied=SUPPLIED)
+    accepted = inspect.signature(factory).parameters
 
     def builder(part: Part, groups: Groups, fused: bool) -> torch.optim.Optimizer:
         del fused
-        accepted = inspect.signature(factory).parameters
-        values = {key: value for key, value in part if key in accepted and key != "name"}
-        optimizer: Any = factory(groups, **values)
+        _refuse_ignored(part, accepted)
+        optimizer: object = factory(params=groups, **{key: value for key, value in part if key in accepted})
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise RecipeError(
-                f"the optimizer '{name}' returned {type(optimizer).__name__}: expected a torch.optim.Optimizer."
+                f"optimizer.name = {name}: its factory returned {type(optimizer).__name__}: expected a "
+                "torch.optim.Optimizer."
+            )
+        closure = inspect.signature(optimizer.step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise RecipeError(
+                f"optimizer.name = {name}: {type(optimizer).__name__} evaluates the loss several times a step (its "
+                "step needs a closure), which Shoal's step does not. Choose an optimizer whose step takes no closure."
             )
         return optimizer
 
     BUILDERS[name] = builder
+
+
+def _refuse_ignored(part: Part, accepted: Collection[str]) -> None:
+    """Refuse a key that every optimizer has and that this factory would never see."""
+    for key in ("lr", "weight_decay"):
+        value = getattr(part, key)
+        if key not in accepted and value != type(part).model_fields[key].default:
+            raise RecipeError(
+                f"optimizer.{key} = {value}: the factory of the optimizer '{part.name}' has no parameter {key}, so it "
+                f"would be ignored. Leave it out, or add '{key}: float' to the factory's parameters."
+            )
 
 
 def build(part: OptimizerPart, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
@@ -84,9 +105,10 @@ def build(part: OptimizerPart, model: nn.Module, device: torch.device) -> torch.
 
 
 def parameter_groups(part: OptimizerPart, model: nn.Module) -> Groups:
-    """Split parameters into those that are decayed and those that are not (biases and norms, by default).
+    """Split trainable parameters into those that are decayed and those that are not (biases and norms, by default).
 
-    Without weight decay there is one group: each group costs a kernel launch a step.
+    The group that is not is marked `undecayed`, so that a schedule of weight decay leaves it at 0. Without
+    weight decay there is one group: each group costs a kernel launch a step.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if part.weight_decay == 0 or part.decay_biases_and_norms:

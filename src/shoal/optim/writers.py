@@ -16,6 +16,9 @@ from shoal.errors import RecipeError
 
 Writer = Callable[[float], None]
 
+SCHEDULABLE = ("lr", "momentum", "weight_decay")
+"""What a recipe can schedule."""
+
 
 def writers(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> list[Writer]:
     """Return one function a name, which writes a value into every parameter group that takes it."""
@@ -26,14 +29,27 @@ def base_value(optimizer: torch.optim.Optimizer, name: str) -> float:
     """Return the value that the optimizer was built with, which a schedule multiplies.
 
     Raises RecipeError where the optimizer has no such hyperparameter.
+
+    >>> base_value(torch.optim.AdamW([torch.zeros(1)], betas=(0.8, 0.99)), "momentum")
+    0.8
     """
     defaults = optimizer.defaults
     if name == "momentum" and "betas" in defaults:
         return float(defaults["betas"][0])
-    if name not in defaults:
-        kind = type(optimizer).__name__
-        raise RecipeError(f"schedules.{name}: {kind} has no {name} to schedule; its keys: {', '.join(sorted(defaults))}.")
+    if not _is_number(defaults.get(name)):
+        there = [candidate for candidate in SCHEDULABLE if _is_number(defaults.get(candidate))]
+        if "betas" in defaults:
+            there.append("momentum")
+        raise RecipeError(
+            f"schedules.{name}: {type(optimizer).__name__} has no {name} to schedule; it has: "
+            f"{', '.join(there) or 'none of ' + ', '.join(SCHEDULABLE)}. "
+            f"Leave out schedules.{name}, or choose another optimizer."
+        )
     return float(defaults[name])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | torch.Tensor) and not isinstance(value, bool)
 
 
 def _writer(optimizer: torch.optim.Optimizer, name: str) -> Writer:

@@ -43,11 +43,16 @@ class Lines:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a grid; `named` puts its title into every cell of a plain grid without a header."""
+    """A column of a grid.
+
+    `named` puts its title into every cell of a plain grid without a header; `spare` lets a terminal shorten its cells,
+    and leave the column out where there is no room.
+    """
 
     title: str
     right: bool = False
     named: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,10 @@ def _grid(grid: Grid) -> list[str]:
     named = [column.named and not grid.header for column in grid.columns]
     titles = [column.title for column in grid.columns]
     rows = [
-        [f"{title}={text_of(cell)}" if name else text_of(cell) for title, name, cell in zip(titles, named, row, strict=True)]
+        [
+            f"{title}={text_of(cell)}" if name else text_of(cell)
+            for title, name, cell in zip(titles, named, row, strict=True)
+        ]
         for row in grid.rows
     ]
     right = {index for index, column in enumerate(grid.columns) if column.right and not named[index]}
@@ -99,7 +107,9 @@ def _aligned(rows: Sequence[Sequence[str]], *, right: Iterable[int]) -> list[str
         return []
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     return [
-        GAP.join(_pad(cell, size, index in right) for index, (cell, size) in enumerate(zip(row, widths, strict=True))).rstrip()
+        GAP.join(
+            _pad(cell, size, index in right) for index, (cell, size) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     ]
 

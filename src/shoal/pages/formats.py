@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-NOTHING = "–"
+NOTHING = "-"
 _ACTIVE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, those that turn the direction of text, and halves of characters that cannot be printed."""
 
@@ -30,7 +30,7 @@ def number(value: Any) -> str:
     """Return a metric or hyperparameter with four digits that matter.
 
     >>> [number(v) for v in (0.98611, 1.2e-05, 12.3456, 1234.5, 7, None, float("nan"))]
-    ['0.9861', '1.2e-05', '12.35', '1,234', '7', '–', 'nan']
+    ['0.9861', '1.2e-05', '12.35', '1,234', '7', '-', 'nan']
     """
     if not isinstance(value, int | float) or isinstance(value, bool):
         return NOTHING if value is None else clean(value)
@@ -59,7 +59,7 @@ def duration(seconds: float | None) -> str:
     """Return a time span with its two largest units.
 
     >>> [duration(v) for v in (0.042, 4.2, 72, 7512, 273600, None)]
-    ['0.04 s', '4.2 s', '1 m 12 s', '2 h 05 m', '3 d 04 h', '–']
+    ['0.04 s', '4.2 s', '1 m 12 s', '2 h 05 m', '3 d 04 h', '-']
     """
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
@@ -86,6 +86,24 @@ def size(count_bytes: int) -> str:
             return f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:,.1f} TB"
+
+
+def ago(moment: str | None, now: datetime) -> str:
+    """Return how long before `now` an ISO 8601 moment was, in its largest unit.
+
+    >>> ago("2026-01-01T10:00:00Z", datetime.fromisoformat("2026-01-01T12:59:00Z"))
+    '2 h ago'
+    """
+    if moment is None:
+        return NOTHING
+    try:
+        seconds = (now - datetime.fromisoformat(moment).astimezone()).total_seconds()
+    except (ValueError, OverflowError):
+        return clean(moment)
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= unit:
+            return f"{int(seconds // unit)} {name} ago"
+    return "now"
 
 
 def when(moment: str | None) -> str:

@@ -11,7 +11,11 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from shoal.pages.blocks import Block, Cell, Grid, Heading, Lines, Pairs, plain
+from shoal.pages.blocks import Block, Cell, Grid, Heading, Lines, Pairs, plain, text_of, width
+
+GAP = 2
+SHORTEST = 12
+"""A spare column narrower than this says nothing."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +27,14 @@ class Rendered:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if options.is_terminal:
             for index, block in enumerate(self.blocks):
-                yield from _renderables(block, first=index == 0)
+                yield from _renderables(block, first=index == 0, room=options.max_width)
         else:
             for line in plain(self.blocks):
                 yield Segment(line)
                 yield Segment.line()
 
 
-def _renderables(block: Block, *, first: bool) -> Iterable[RenderableType]:
+def _renderables(block: Block, *, first: bool, room: int) -> Iterable[RenderableType]:
     match block:
         case Heading(text):
             yield Text(text if first else f"\n{text}", style="bold")
@@ -39,7 +43,7 @@ def _renderables(block: Block, *, first: bool) -> Iterable[RenderableType]:
         case Lines(lines):
             yield Text("\n".join(lines), overflow="fold")
         case Grid():
-            yield _grid(block)
+            yield _grid(block, room)
 
 
 def _pairs(rows: Iterable[tuple[str, str | Cell]]) -> Table:
@@ -51,13 +55,47 @@ def _pairs(rows: Iterable[tuple[str, str | Cell]]) -> Table:
     return table
 
 
-def _grid(grid: Grid) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for column in grid.columns:
-        table.add_column(Text(column.title), justify="right" if column.right else "left", overflow="fold")
+def _grid(grid: Grid, room: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    widths = _widths(grid, room)
+    for column, chosen in zip(grid.columns, widths, strict=True):
+        if chosen:
+            table.add_column(
+                Text(_broken(column.title)),
+                justify="right" if column.right else "left",
+                overflow="ellipsis" if column.spare else "fold",
+                no_wrap=column.spare,
+                max_width=chosen,
+            )
     for row in grid.rows:
-        table.add_row(*(_text(cell) for cell in row))
+        table.add_row(*(_text(cell) for cell, chosen in zip(row, widths, strict=True) if chosen))
     return table
+
+
+def _widths(grid: Grid, room: int) -> list[int]:
+    """How wide each column may be: what it needs, except that spare ones share what is left; 0 leaves one out."""
+    natural = [
+        max(
+            [width(part) for part in _broken(column.title).split("\n")]
+            + [width(text_of(row[index])) for row in grid.rows]
+        )
+        for index, column in enumerate(grid.columns)
+    ]
+    left = room - sum(size + GAP for size, column in zip(natural, grid.columns, strict=True) if not column.spare)
+    chosen: list[int] = []
+    for size, column in zip(natural, grid.columns, strict=True):
+        if not column.spare:
+            chosen.append(size)
+            continue
+        given = min(size, left)
+        chosen.append(given if given >= min(size, SHORTEST) else 0)
+        left -= chosen[-1] + GAP
+    return chosen
+
+
+def _broken(title: str) -> str:
+    """A metric's name in two lines: its columns are as narrow as its values."""
+    return title.replace(".", ".\n", 1)
 
 
 def _text(cell: str | Cell) -> Text:

@@ -13,7 +13,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -24,6 +23,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from shoal.errors import RecipeError, nearest, unknown
+from shoal.recipe.extend import in_force, only
 from shoal.recipe.parse import PARTS, parse
 from shoal.recipe.schema import Recipe
 from shoal.recipe.tables import TABLES
@@ -55,8 +55,8 @@ def preset_mapping(preset: str, *, config_dir: Path | None = None) -> dict[str, 
     if preset not in known:
         hint = "" if config_dir else " Presets of your own come with --config-dir DIR."
         raise RecipeError(unknown("preset", preset, known) + hint)
-    _refuse_code(known[preset])
-    return {"name": preset, **_load(preset, [], config_dir, str(known[preset]))}
+    keys = in_force(known[preset], _folders(config_dir))
+    return {"name": preset, **only(keys, _load(preset, [], config_dir, str(known[preset])))}
 
 
 def override(word: str) -> tuple[str, Any]:
@@ -72,7 +72,9 @@ def override(word: str) -> tuple[str, Any]:
     except HydraException:
         return key, text
     if parsed.is_sweep_override():
-        raise RecipeError(f"{word!r}: one training takes one value for {key}; quote text that has a comma: {key}=\"'{text}'\".")
+        raise RecipeError(
+            f"{word!r}: one training takes one value for {key}; quote text that has a comma: {key}=\"'{text}'\"."
+        )
     return key, _plain(parsed.value())
 
 
@@ -104,37 +106,41 @@ def _selected(path: str, choice: str, config_dir: Path | None) -> dict[str, Any]
     own = _folder(config_dir) / group / f"{choice}.yaml" if config_dir else None
     if own is None or not own.is_file():
         return {"name": choice}  # refused by parse, with the nearest name
-    _refuse_code(own)
-    return _load(None, [f"+{group}@selected={choice}"], config_dir, str(own))["selected"]
+    keys = in_force(own, _folders(config_dir), part=path)
+    loaded = _load(None, [f"+{group}@{path}={choice}"], config_dir, str(own))
+    part: Any = only(keys, loaded)
+    for name in path.split("."):
+        part = part[name]
+    return part
 
 
 def _load(name: str | None, overrides: list[str], config_dir: Path | None, where: str) -> dict[str, Any]:
     folder = _folder(config_dir) if config_dir else _packaged()
-    search = ["hydra.searchpath=[pkg://shoal.recipe.conf]"] if config_dir else []
-    GlobalHydra.instance().clear()
+    search = [f"hydra.searchpath=[file://{_packaged()}]"] if config_dir else []
+    singleton = GlobalHydra.instance()
+    of_the_caller = singleton.hydra
+    singleton.clear()
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             config = hydra_compose(config_name=name, overrides=[*search, *overrides])
             data = OmegaConf.to_container(config, resolve=True)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise RecipeError(f"{where}: {error}") from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise RecipeError(f"{where}: {str(error).splitlines()[0]}.") from error
+    except RecursionError as error:
+        raise RecipeError(f"{where}: the values refer to themselves, or are nested too deeply.") from error
     finally:
-        GlobalHydra.instance().clear()
-    if not isinstance(data, dict):
-        raise RecipeError(f"{where}: expected a mapping of recipe keys, found {type(data).__name__}.")
+        singleton.hydra = of_the_caller
+    assert isinstance(data, dict)
     return cast(dict[str, Any], data)
-
-
-def _refuse_code(file: Path) -> None:
-    """A preset is data: it must parse with YAML's safe loader."""
-    try:
-        yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file}: not a plain YAML file: {error}") from error
 
 
 def _packaged() -> Path:
     return Path(str(resources.files("shoal.recipe") / "conf"))
+
+
+def _folders(config_dir: Path | None) -> list[Path]:
+    """Where presets and groups are looked for, the user's own first."""
+    return [*([_folder(config_dir)] if config_dir else []), _packaged()]
 
 
 def _folder(config_dir: Path) -> Path:
@@ -152,7 +158,9 @@ def _put(data: dict[str, Any], key: str, value: Any) -> None:
             inner = data[name] = {"name": inner}
         if not isinstance(inner, dict):
             close = nearest(key, PARTS)
-            raise RecipeError(f"unknown key {key}: {name} has no keys below it." + (f" Did you mean {close}?" if close else ""))
+            raise RecipeError(
+                f"unknown key {key}: {name} has no keys below it." + (f" Did you mean {close}?" if close else "")
+            )
         data = cast(dict[str, Any], inner)
     data[last] = value
 

@@ -1,4 +1,7 @@
-"""What a recipe may say, as plain rows: every key with its type, default, bounds, unit and marks."""
+"""What a recipe may say, as plain rows: every key with its type, default, bounds, unit and marks.
+
+A row is plain data that JSON can hold. `entry` is there where a key belongs to one entry of a table.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ from typing import Any
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from shoal.recipe.fields import NEVER, Settings, marks
 from shoal.recipe.parse import PARTS
 from shoal.recipe.schema import Recipe
 from shoal.recipe.tables import TABLES
+from shoal.recipe.words import in_words
 
-SIGNS = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
+BOUNDS = {Ge: "ge", Gt: "gt", Le: "le", Lt: "lt"}
 
 
 def keys() -> list[dict[str, Any]]:
@@ -39,16 +44,22 @@ def _rows(cls: type[BaseModel], prefix: str) -> Iterator[dict[str, Any]]:
         if prefix in PARTS and name == "name":
             continue
         if path in PARTS:
-            yield {"key": f"{path}.name", "type": "name", "default": field.default.name, **_marked(field)}
+            names = ", ".join(sorted(TABLES[PARTS[path]]))
+            yield _row(f"{path}.name", field, words=f"one of: {names}", default=field.default.name)
         elif isinstance(field.default, Settings):
             yield from _rows(type(field.default), path)
         else:
-            yield {"key": path, "type": _type(field), "default": _default(field), **_bounds(field), **_marked(field)}
+            yield _row(path, field, words=in_words(field.annotation), default=field.default)
 
 
-def _marked(field: FieldInfo) -> dict[str, Any]:
-    known = marks(field)
+def _row(key: str, field: FieldInfo, *, words: str, default: Any) -> dict[str, Any]:
+    known, required = marks(field), field.is_required()
     return {
+        "key": key,
+        "type": words,
+        "required": required,
+        "default": None if required else to_jsonable_python(default),
+        "bounds": _bounds(field),
         "unit": known.unit,
         "identity": known.identity is not NEVER,
         "stackable": known.stackable,
@@ -56,43 +67,6 @@ def _marked(field: FieldInfo) -> dict[str, Any]:
     }
 
 
-def _default(field: FieldInfo) -> Any:
-    return None if field.is_required() else field.default
-
-
 def _bounds(field: FieldInfo) -> dict[str, Any]:
-    found = {}
-    for item in field.metadata:
-        if type(item) in SIGNS:
-            word = SIGNS[type(item)][0]
-            found[word] = getattr(item, word)
-    return {"bounds": found}
-
-
-def _type(field: FieldInfo) -> str:
-    text = str(field.annotation)
-    if isinstance(field.annotation, type):
-        text = field.annotation.__name__
-    for long, short in (
-        ("typing.Annotated[int, BeforeValidator(func=<function _integer>)]", "int"),
-        ("typing.", ""),
-        ("Literal", "one of "),
-        ("NoneType", "null"),
-        ("None", "null"),
-    ):
-        text = text.replace(long, short)
-    return _simplify(text)
-
-
-def _simplify(text: str) -> str:
-    """Drop the validators that `Annotated` carries: 'Annotated[float, ...]' reads 'float'."""
-    while "Annotated[" in text:
-        start = text.index("Annotated[")
-        depth, end = 0, start
-        for end in range(start + 9, len(text)):
-            depth += {"[": 1, "]": -1, "(": 1, ")": -1}.get(text[end], 0)
-            if depth == 0:
-                break
-        inside = text[start + 10 : end]
-        text = text[:start] + inside.split(",")[0] + text[end + 1 :]
-    return text
+    words = [(BOUNDS[type(item)], item) for item in field.metadata if type(item) in BOUNDS]
+    return {word: getattr(item, word) for word, item in words}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.fields import FieldInfo
@@ -32,19 +32,27 @@ NEVER: Final = _Mark("NEVER")
 
 
 def _integer(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    number: Any = value
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        real = float(value)
+        number = int(real) if real.is_integer() else None
+    if isinstance(value, bool) or not isinstance(number, numbers.Integral):
         raise ValueError("expected a whole number")
-    if not math.isfinite(value) or float(value) != int(value):
-        raise ValueError("expected a whole number")
-    return int(value)
+    if not -(2**63) <= int(number) < 2**63:
+        raise ValueError("expected a whole number of at most 63 bits")
+    return int(number)
 
 
 def _real(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ValueError("expected a number")
-    if not math.isfinite(value):
+    try:
+        real = float(value)
+    except OverflowError:
+        real = math.inf
+    if not math.isfinite(real):
         raise ValueError("expected a finite number")
-    return float(value) + 0.0  # -0.0 and 0.0 mean the same run
+    return real + 0.0  # -0.0 and 0.0 mean the same run
 
 
 Int = Annotated[int, BeforeValidator(_integer)]
@@ -58,7 +66,9 @@ Text = Annotated[str, Strict()]
 class Settings(BaseModel):
     """A frozen group of fields; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class Part(Settings):
@@ -92,13 +102,12 @@ def setting(
     it equals the default, because a default may change and the identity value may not. ALWAYS and NEVER are for the
     fields that have none. `stackable` marks a hyperparameter that may differ between the runs of one stack.
     """
-    marks = Marks(meaning, unit, identity, stackable)
-    return Field(default=default, description=meaning, json_schema_extra={"marks": marks}, **bounds)  # pyright: ignore
+    extra: Any = {"marks": Marks(meaning, unit, identity, stackable)}
+    return Field(default=default, description=meaning, json_schema_extra=extra, **bounds)
 
 
 def marks(field: FieldInfo) -> Marks:
     """Return what `setting` recorded about a field."""
-    extra = field.json_schema_extra
-    assert isinstance(extra, dict) and isinstance(extra.get("marks"), Marks), "declare recipe fields with setting()"
-    found: Any = extra["marks"]
-    return found
+    extra: Any = field.json_schema_extra
+    assert isinstance(extra, dict) and "marks" in extra, "declare recipe fields with setting()"
+    return cast(dict[str, Marks], extra)["marks"]

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from shoal.errors import InputError, RecipeError, nearest
 from shoal.files import safe_name
+from shoal.recipe import yaml_text
 from shoal.recipe.fields import Part, Settings, marks
 from shoal.recipe.schema import Recipe, Schedules
 from shoal.recipe.tables import TABLES, lookup
+from shoal.recipe.words import in_words, shown
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -47,11 +48,11 @@ def parse(data: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def from_yaml(text: str) -> Recipe:
-    """Read a recipe back from `Recipe.to_yaml`, or from a file written by hand."""
-    data = yaml.safe_load(text)
+def from_yaml(text: str | bytes, where: str = "recipe") -> Recipe:
+    """Read a recipe back from `Recipe.to_yaml`, or from a file written by hand; `where` names it in messages."""
+    data = yaml_text.load(text, where)
     if not isinstance(data, dict):
-        raise RecipeError(f"expected a mapping of recipe keys, found {type(data).__name__}.")
+        raise RecipeError(f"{where}: expected a mapping of recipe keys, found {type(data).__name__}.")
     return parse(cast(dict[str, Any], data))
 
 
@@ -71,24 +72,26 @@ def _resolve_parts(data: dict[str, Any], problems: list[str]) -> dict[str, Any]:
 
 
 def _part(path: str, kind: str, value: Any, problems: list[str]) -> Any:
-    if isinstance(value, Part):
+    if isinstance(value, Part) and TABLES[kind].get(value.name) is type(value):
         return value
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, Mapping):
-        problems.append(f"{path} = {value!r}: expected the name of a {kind}, or a mapping with its name and keys.")
-        return _default(path)
+        names = ", ".join(sorted(TABLES[kind]))
+        problems.append(f"{path} = {shown(value)}: expected one of: {names}; or a mapping with a name and its keys.")
+        return default_part(path)
     given = dict(cast(Mapping[str, Any], value))
-    name = given.get("name", _default(path).name)
+    name = given.get("name", default_part(path).name)
     try:
         cls = lookup(kind, name)
     except RecipeError as error:
         problems.append(f"{path}.name: {error}")
-        return _default(path)
-    return _validate(cls, {**given, "name": name}, path, problems) or _default(path)
+        return default_part(path)
+    return _validate(cls, {**given, "name": name}, path, problems) or default_part(path)
 
 
-def _default(path: str) -> Any:
+def default_part(path: str) -> Part:
+    """Return what a part is where a recipe says nothing of it."""
     if path.startswith("schedules."):
         return Schedules.model_fields[path.split(".")[1]].default
     return Recipe.model_fields[path].default
@@ -98,24 +101,33 @@ def _validate(cls: type[T], data: Mapping[str, Any], prefix: str, problems: list
     try:
         return cls.model_validate(data)
     except ValidationError as error:
-        for detail in error.errors():
-            problems.append(_sentence(cls, prefix, cast(Mapping[str, Any], detail)))
+        sentences = [_sentence(cls, data, prefix, cast(Mapping[str, Any], item)) for item in error.errors()]
+        problems.extend(dict.fromkeys(sentences))  # a union has one error for each of its members
         return None
 
 
-def _sentence(cls: type[BaseModel], prefix: str, detail: Mapping[str, Any]) -> str:
+def _sentence(cls: type[BaseModel], data: Mapping[str, Any], prefix: str, detail: Mapping[str, Any]) -> str:
     """Return pydantic's error as one sentence that has the key, the value and what was expected."""
     location: Sequence[Any] = detail["loc"]
-    owner, field, depth = _field_at(cls, location)
-    keys = [*([prefix] if prefix else []), *(str(item) for item in location[:depth])]
-    path, value = ".".join(keys), detail["input"]
+    owner, name, depth = _field_at(cls, location)
+    path = ".".join([*([prefix] if prefix else []), *(str(item) for item in location[:depth])])
     if detail["type"] == "extra_forbidden":
         return _unknown_key(owner, prefix, [str(item) for item in location])
-    if field is None:
+    if name is None:
         return f"{path or 'recipe'}: {_expectation(detail)}."
-    known = marks(owner.model_fields[field])
+    field, value = owner.model_fields[name], detail["input"]
+    known = marks(field)
     unit = f" ({known.unit})" if known.unit else ""
-    return f"{path} = {value!r}: {_expectation(detail)}: {known.meaning}{unit}."
+    if detail["type"] == "missing":
+        return f"{path} is missing, and it has no default: {known.meaning}{unit}."
+    if isinstance(field.default, Settings) and detail["type"] != "value_error":
+        first = next(iter(type(field.default).model_fields))
+        return f"{path} = {shown(value)}: expected keys below it, such as {path}.{first}=...: {known.meaning}."
+    if depth == len(location) and detail["type"] != "literal_error":
+        return f"{path} = {shown(value)}: {_expectation(detail)}: {known.meaning}{unit}."
+    for item in location[:depth]:
+        data = data[item]
+    return f"{path} = {shown(data)}: expected {in_words(field.annotation)}: {known.meaning}{unit}."
 
 
 def _field_at(cls: type[BaseModel], location: Sequence[Any]) -> tuple[type[BaseModel], str | None, int]:
@@ -136,9 +148,22 @@ def _unknown_key(owner: type[BaseModel], prefix: str, location: Sequence[str]) -
     place = ".".join([*([prefix] if prefix else []), *above])
     dotted = f"{place}." if place else ""
     fields = list(owner.model_fields)
-    close = nearest(key, fields) or _elsewhere(key)
-    hint = f"did you mean {dotted if close in fields else ''}{close}? " if close else ""
-    return f"unknown key {dotted}{key}: {hint}Keys of {place or 'a recipe'}: {', '.join(fields)}."
+    close = nearest(key, fields)
+    if key == "_target_":
+        hint = "a recipe names no code to import; register your own with --module MODULE. "
+    elif prefix in PARTS and (others := _entries_with(PARTS[prefix], key)):
+        hint = f"{key} is a key of {', '.join(others)}, not of {owner.model_fields['name'].default}. "
+    elif close:
+        hint = f"did you mean {dotted}{close}? "
+    else:
+        elsewhere = _elsewhere(key)
+        hint = f"did you mean {elsewhere}? " if elsewhere else ""
+    return f"unknown key {dotted}{shown(key)[1:-1]}: {hint}Keys of {place or 'a recipe'}: {', '.join(fields)}."
+
+
+def _entries_with(kind: str, key: str) -> list[str]:
+    """The entries of a table that have the key: `momentum` is one of sgd's."""
+    return [name for name, cls in sorted(TABLES[kind].items()) if key in cls.model_fields]
 
 
 def _elsewhere(key: str) -> str | None:
@@ -164,13 +189,13 @@ def _expectation(detail: Mapping[str, Any]) -> str:
             return f"expected a number less than {context['lt']:g}"
         case "less_than_equal":
             return f"expected a number of at most {context['le']:g}"
-        case "literal_error":
-            return f"expected {context['expected']}"
         case "bool_type":
             return "expected true or false"
         case "string_type":
             return "expected text (quote it if it looks like a number: \"'007'\")"
         case "value_error":
             return str(context["error"])
+        case "invalid_key":
+            return "expected keys that are text"
         case _:
             return str(detail["msg"])

@@ -33,7 +33,9 @@ class DatasetPart(Part):
     drop_last: Flag = setting(True, "leave out the last, smaller batch of a training epoch", identity=True)
     workers: Int = setting(0, "processes that read examples; 0 reads in the training process", identity=NEVER, ge=0)
     normalise: Flag = setting(
-        True, "shift and scale inputs by the mean and deviation of train, where they are numbers in memory", identity=True
+        True,
+        "shift and scale inputs by the mean and deviation of train, where they are numbers in memory",
+        identity=True,
     )
 
 
@@ -171,7 +173,7 @@ class Constant(SchedulePart):
 
 @schedule
 class Cosine(SchedulePart):
-    """Half a cosine from the base value, after warm-up, to `final` of it at the end of the budget (arXiv 1608.03983)."""
+    """Half a cosine from the base value, after warm-up, to `final` of it at the budget's end (arXiv 1608.03983)."""
 
     name: Literal["cosine"] = "cosine"
     final: Float = setting(0.0, "share of the base value at the end", identity=0.0, ge=0, stackable=True)

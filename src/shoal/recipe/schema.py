@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-import yaml
 from pydantic import SerializeAsAny, model_validator
 
+from shoal.recipe import yaml_text
 from shoal.recipe.fields import ALWAYS, NEVER, Flag, Float, Int, Part, Settings, Text, setting
 from shoal.recipe.parts import Classification, Constant, Convnet, Digits, OptimizerPart, SchedulePart, Sgd
 
@@ -30,17 +30,18 @@ class Schedules(Settings):
 class Budget(Settings):
     """How long to train; giving one replaces the other."""
 
-    epochs: Float | None = setting(None, "passes over train; 10 where neither is given", identity=None, gt=0, unit="epochs")
+    epochs: Float | None = setting(
+        None, "passes over train; 10 where neither is given", identity=None, gt=0, unit="epochs"
+    )
     steps: Int | None = setting(None, "updates of the weights", identity=None, ge=1, unit="steps")
 
     @model_validator(mode="before")
     @classmethod
     def _one_of_two(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            given = cast(dict[str, Any], data)
-            if given.get("epochs") is None and given.get("steps") is None:
-                return {**given, "epochs": DEFAULT_EPOCHS}
-        return data
+        given = cast(dict[str, Any], data)
+        if isinstance(data, dict) and given.get("epochs") is None and given.get("steps") is None:
+            return {**given, "epochs": DEFAULT_EPOCHS}
+        return given
 
     @model_validator(mode="after")
     def _not_both(self) -> Budget:
@@ -70,7 +71,11 @@ class EarlyStop(Settings):
 
     metric: Text = setting("valid.loss", "metric that has to improve", identity="valid.loss")
     patience: Int | None = setting(
-        None, "evaluations without improvement before stopping; null never stops", identity=None, ge=1, unit="evaluations"
+        None,
+        "evaluations without improvement before stopping; null never stops",
+        identity=None,
+        ge=1,
+        unit="evaluations",
     )
 
 
@@ -90,8 +95,11 @@ class Log(Settings):
     """What is written as training goes; never changes the result."""
 
     every: Int | None = setting(
-        None, "interval of extra history rows with train metrics; null writes rows at evaluations only", identity=NEVER,
-        ge=1, unit="steps",
+        None,
+        "interval of extra history rows with train metrics; null writes rows at evaluations only",
+        identity=NEVER,
+        ge=1,
+        unit="steps",
     )
 
 
@@ -130,4 +138,4 @@ class Recipe(Settings):
 
     def to_yaml(self) -> str:
         """Return the full recipe as YAML; `parse.from_yaml` reads it back to an equal recipe."""
-        return yaml.safe_dump(self.mapping(), sort_keys=False, allow_unicode=True)
+        return yaml_text.dump(self.mapping())

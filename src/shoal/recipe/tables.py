@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from shoal.errors import RecipeError, unknown
 from shoal.recipe.fields import Part
+from shoal.recipe.words import shown
 
 P = TypeVar("P", bound=type[Part])
 
@@ -35,7 +36,7 @@ def lookup(kind: str, name: object) -> type[Part]:
     """Return the class of parameters of an entry, or raise RecipeError with the nearest name and the list."""
     table = TABLES[kind]
     if not isinstance(name, str):
-        raise RecipeError(f"{kind}.name = {name!r}: expected one of: {', '.join(sorted(table))}.")
+        raise RecipeError(f"{shown(name)} is no name: expected one of: {', '.join(sorted(table))}.")
     if name not in table:
         hint = "" if kind == "schedule" else " An entry of your own comes with --module MODULE."
         raise RecipeError(unknown(kind, name, table) + hint)

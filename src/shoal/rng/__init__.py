@@ -1,9 +1,10 @@
 """Randomness with an address: every draw is a function of (seed, purpose, epoch, index).
 
 Nothing here is advanced by use, so nothing has to be saved for a run to resume: the order of epoch 7, the initial
-weights, the mask of step 1,203 are computed again from their address.
+weights, the mask of step 1,203 are computed again from their address. Only Python's and NumPy's own generators, from
+which a user's model may draw, are saved as they stand (`captured`).
 """
 
-from shoal.rng.streams import StepSeeds, generator, key, preserved, seed_all
+from shoal.rng.streams import StepSeeds, captured, generator, key, preserved, restore, seed_all
 
-__all__ = ["StepSeeds", "generator", "key", "preserved", "seed_all"]
+__all__ = ["StepSeeds", "captured", "generator", "key", "preserved", "restore", "seed_all"]

@@ -6,7 +6,7 @@ not train the runs it lists. `provenance` is not imported here: it needs `import
 
 from shoal.store.catalog import Summary, resolve, summaries
 from shoal.store.folder import create, find, remove, set_aside
-from shoal.store.journal import Journal, last_row, read_journal
+from shoal.store.journal import Journal, last_row, latest, read_journal
 from shoal.store.layout import RunFolder, RunId
 from shoal.store.lock import RunLock, is_live, owner
 from shoal.store.record import STATUSES
@@ -22,6 +22,7 @@ __all__ = [
     "find",
     "is_live",
     "last_row",
+    "latest",
     "owner",
     "read_journal",
     "remove",

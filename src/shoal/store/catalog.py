@@ -15,7 +15,7 @@ from typing import Any, cast
 from shoal.errors import StoreError, nearest
 from shoal.store import folder as folders
 from shoal.store import record
-from shoal.store.journal import last_row
+from shoal.store.journal import latest
 from shoal.store.layout import EXPERIMENT, SEED, SET_ASIDE, RunFolder
 
 UNREADABLE = "unreadable"
@@ -26,7 +26,7 @@ PREFIX_TEXT = re.compile(r"[0-9a-fA-F]{4,32}")
 
 @dataclass(frozen=True)
 class Summary:
-    """What a list shows of one run; before the record has metrics, they are those of the history's last row."""
+    """What a list shows of one run; before the record has metrics, they are the latest in its history."""
 
     folder: RunFolder
     label: str
@@ -50,6 +50,19 @@ def summaries(runs: Path) -> list[Summary]:
     """
     found = (_summary(folder) for folder in _folders(runs) if SEED.fullmatch(folder.path.name))
     return sorted((run for run in found if run), key=lambda run: (run.folder.path.parent.name, run.seed))
+
+
+def as_result(summary: Summary) -> dict[str, Any]:
+    """Return a summary as `--json` prints a run; the same keys as `record.result`."""
+    return {
+        "run": summary.label,
+        "signature": summary.signature,
+        "seed": summary.seed,
+        "status": summary.status,
+        "folder": str(summary.folder.path),
+        "steps": summary.steps,
+        "metrics": summary.metrics,
+    }
 
 
 def resolve(runs: Path, text: str) -> RunFolder:
@@ -104,7 +117,7 @@ def _summary(folder: RunFolder) -> Summary | None:
     status = record.status(folder, known)
     metrics, steps = _numbers(known.get("metrics")), _whole(known.get("steps")) or 0
     if status not in ("queued", "finished"):
-        row = last_row(folder.history) or {}
+        row = latest(folder.history)
         metrics = metrics or _numbers({key: value for key, value in row.items() if "." in key})
         steps = max(steps, _whole(row.get("step")) or 0)
     name, signature, seed = _shown(folder)
@@ -188,8 +201,8 @@ def _the_only(text: str, found: Sequence[RunFolder]) -> RunFolder:
     labels = [folder.label for folder in found]
     more = f", and {len(labels) - LISTED} more" if len(labels) > LISTED else ""
     raise StoreError(
-        f"{text!r} means {len(labels)} runs: {', '.join(labels[:LISTED])}{more}. Name one of them, "
-        "for example by adding its seed: /seed-0."
+        f"{text!r} means {len(labels)} runs: {', '.join(labels[:LISTED])}{more}. Name one of them "
+        "in full, or by enough digits of its signature; /seed-0 behind either chooses the seed."
     )
 
 

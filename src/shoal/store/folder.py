@@ -18,7 +18,7 @@ from pathlib import Path
 from shoal import files
 from shoal.errors import LiveRunError, StoreError
 from shoal.store import lock, record
-from shoal.store.layout import EXPERIMENT, PREFIX, SEED, SIGNATURE, RunFolder, RunId
+from shoal.store.layout import EXPERIMENT, FILES, PREFIX, SEED, SIGNATURE, RunFolder, RunId
 
 _creating = threading.Lock()
 
@@ -81,8 +81,8 @@ def remove(folder: RunFolder) -> None:
     Raises LiveRunError for a run that is being trained, StoreError for a folder that is no run's. It disappears under
     its name at once, so that a removal that is interrupted leaves no half of a run.
     """
-    if folder.path.is_symlink() or not is_run(folder):
-        raise StoreError(f"{str(folder.path)!r} is not the folder of a run (no run.json in it): nothing was removed.")
+    if folder.path.is_symlink() or not _is_ours(folder):
+        raise StoreError(f"{str(folder.path)!r} is not the folder of a run: nothing was removed.")
     doomed = folder.path.with_name(f".{folder.path.name}.removed-{os.getpid()}")
     with lock.RunLock(folder):
         folder.path.rename(doomed)
@@ -100,6 +100,16 @@ def is_run(folder: RunFolder) -> bool:
         return True
     made = EXPERIMENT.fullmatch(folder.path.absolute().parent.name) and SEED.match(folder.path.name)
     return bool(made) and folder.path.is_dir()
+
+
+def _is_ours(folder: RunFolder) -> bool:
+    """Whether a folder may be deleted as a run: its record says what it is, or all that is in it has a run's names."""
+    try:
+        if record.read(folder).get("signature"):
+            return True
+    except StoreError:
+        pass
+    return is_run(folder) and all(path.name.partition(".torn")[0] in FILES for path in folder.path.iterdir())
 
 
 def _experiments(runs: Path, signature: str) -> Iterator[Path]:

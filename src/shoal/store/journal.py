@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -105,22 +106,36 @@ def read_journal(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 def last_row(path: Path) -> dict[str, Any] | None:
     """Return the last row that can be read, from the end of the file only; None where there is none."""
+    return next(_backwards(path), None)
+
+
+def latest(path: Path, *, rows: int = 10) -> dict[str, Any]:
+    """Return the latest value of every key in the last rows: an extra row of train metrics hides no valid metric."""
+    values: dict[str, Any] = {}
+    for row in islice(_backwards(path), rows):
+        values = {**row, **values}
+    return values
+
+
+def _backwards(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows from the last to the first, reading no more of the file than is asked for."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        return
     try:
-        size, block = os.fstat(handle).st_size, BLOCK
-        while True:
-            start = max(0, size - block)
-            lines = os.pread(handle, size - start, start).split(b"\n")[:-1]
-            for line in reversed(lines if start == 0 else lines[1:]):
-                row = _row(line)
-                if row is not None:
-                    return row
-            if start == 0:
-                return None
-            block *= 4
+        start, rest = os.fstat(handle).st_size, b""
+        torn = True  # what follows the last newline
+        while start > 0:
+            size = min(BLOCK, start)
+            start -= size
+            first, *lines = (os.pread(handle, size, start) + rest).split(b"\n")
+            if torn and lines:
+                lines.pop()
+                torn = False
+            whole = [first, *lines] if start == 0 and not torn else lines
+            rest = first
+            yield from (row for line in reversed(whole) if (row := _row(line)) is not None)
     finally:
         os.close(handle)
 

@@ -17,6 +17,22 @@ EXPERIMENT = re.compile(r"(?P<name>.+)-(?P<prefix>[0-9a-f]{12,32})")
 SEED = re.compile(r"seed-(?P<seed>0|[1-9][0-9]*)")
 SET_ASIDE = re.compile(rf"{SEED.pattern}\.aside-[1-9][0-9]*")
 
+FILES = frozenset(
+    {
+        "checkpoints",
+        "code.patch",
+        "history.jsonl",
+        "lock",
+        "recipe.yaml",
+        "run.json",
+        "samples",
+        "tensorboard",
+        "timing.jsonl",
+        "train.log",
+    }
+)
+"""What may lie in a run's folder."""
+
 
 @dataclass(frozen=True)
 class RunId:

@@ -12,7 +12,6 @@ import errno
 import fcntl
 import json
 import os
-import socket
 import threading
 import time
 from datetime import UTC, datetime
@@ -76,7 +75,7 @@ class RunLock:
 
     def _keep(self, handle: int) -> None:
         status = os.fstat(handle)
-        owned = {"host": socket.gethostname(), "pid": os.getpid(), "started": _now()}
+        owned = {"host": os.uname().nodename, "pid": os.getpid(), "started": _now()}
         line = json.dumps(owned).encode() + b"\n"
         os.ftruncate(handle, 0)
         os.pwrite(handle, line, 0)
@@ -143,7 +142,7 @@ def refusal(folder: RunFolder) -> str:
     if found is None:
         return f"the run {folder.label} is being trained by another process: wait for it to end."
     host, pid = found.get("host"), found.get("pid")
-    place = "" if host == socket.gethostname() else f" on {host}"
+    place = "" if host == os.uname().nodename else f" on {host}"
     return (
         f"the run {folder.label} is being trained by process {pid} on {host} since {found.get('started')}. "
         f"Watch it with 'shoal logs -f {folder.label}', or stop it with 'kill {pid}'{place}: "

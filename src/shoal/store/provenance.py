@@ -5,10 +5,10 @@ Nothing here fails a training: what cannot be found out is left out. What looks 
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shlex
-import socket
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -32,7 +32,7 @@ USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 def collect(argv: Sequence[str], cwd: Path) -> dict[str, Any]:
     """Return host, Python, platform, versions of packages, the command, and git's commit, branch and dirty flag."""
     return {
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},

@@ -15,38 +15,32 @@ from shoal.errors import RecipeError
 from shoal.recipe import parts
 from shoal.recipe.fields import Part
 from shoal.tasks.metric import Metric, mean_of
+from shoal.tasks.targets import Targets
 from shoal.tasks.task import Task
 
 TOP = 5
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def build(
-    part: Part,
-    *,
-    classes: int | None,
-    target_shape: tuple[int, ...],
-    class_counts: Sequence[int] | None,
-    device: torch.device,
-) -> Task:
+def build(part: Part, targets: Targets) -> Task:
     """Build the recipe's `classification`; raises RecipeError where the targets are no class labels."""
     assert isinstance(part, parts.Classification)
-    if classes is None:
+    if targets.classes is None:
         raise RecipeError(
             "task.name = classification: the targets of this dataset are real-valued: expected class labels, which are "
             "integers from 0. Choose task=regression, or store the labels as integers."
         )
-    if target_shape != ():
+    if targets.target_shape != ():
         raise RecipeError(
-            f"task.name = classification: a target of this dataset has shape {list(target_shape)}: expected one label an "
-            "example. Turn one-hot targets into labels with argmax."
+            f"task.name = classification: a target of this dataset has shape {list(targets.target_shape)}: expected "
+            "one label an example. Turn one-hot targets into labels with argmax."
         )
-    weights = _class_weights(part, classes, class_counts)
-    on_device = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
+    weights = _class_weights(part, targets.classes, targets.class_counts)
+    on_device = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=targets.device)
     metrics = {"accuracy": mean_of("accuracy", correct, higher_is_better=True, in_training=True)}
-    if classes > TOP:
+    if targets.classes > TOP:
         metrics[f"top{TOP}"] = _top()
-    return Task(outputs=classes, loss=_cross_entropy(on_device), metrics=metrics)
+    return Task(outputs=targets.classes, loss=_cross_entropy(on_device), metrics=metrics)
 
 
 def correct(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -33,8 +33,8 @@ def check_loss(value: object, batch_size: int) -> Tensor:
         )
     if value.shape not in ((batch_size,), ()):
         raise TrainingError(
-            f"the loss function returned a tensor of shape {list(value.shape)}: {wanted}. Use reduction='none', and take the "
-            "mean over all other axes."
+            f"the loss function returned a tensor of shape {list(value.shape)}: {wanted}. Use reduction='none', and "
+            "take the mean over all other axes."
         )
     if torch.is_grad_enabled() and not value.requires_grad:
         raise TrainingError(

@@ -7,7 +7,7 @@ mean over its K columns. Shapes are matched here and never broadcast: [B, 1] min
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -18,34 +18,28 @@ from shoal.errors import RecipeError, TrainingError
 from shoal.recipe import parts
 from shoal.recipe.fields import Part
 from shoal.tasks.metric import Metric, mean_of
+from shoal.tasks.targets import Targets
 from shoal.tasks.task import Task
 
 Error = Callable[[Tensor, Tensor], Tensor]
 
 
-def build(
-    part: Part,
-    *,
-    classes: int | None,
-    target_shape: tuple[int, ...],
-    class_counts: Sequence[int] | None,
-    device: torch.device,
-) -> Task:
+def build(part: Part, targets: Targets) -> Task:
     """Build the recipe's `regression`; raises RecipeError where the targets are labels, or are no vectors."""
     assert isinstance(part, parts.Regression)
-    if classes is not None:
+    if targets.classes is not None:
         raise RecipeError(
-            f"task.name = regression: the targets of this dataset are labels of {classes} classes: expected real values. "
-            "Choose task=classification, or convert the targets to float."
+            f"task.name = regression: the targets of this dataset are labels of {targets.classes} classes: expected "
+            "real values. Choose task=classification, or convert the targets to float."
         )
-    if len(target_shape) > 1:
+    if len(targets.target_shape) > 1:
         raise RecipeError(
-            f"task.name = regression: a target of this dataset has shape {list(target_shape)}: expected one value or one row "
-            "of values an example. Flatten the targets, or pass a loss of your own."
+            f"task.name = regression: a target of this dataset has shape {list(targets.target_shape)}: expected one "
+            "value or one row of values an example. Flatten the targets, or pass a loss of your own."
         )
-    wide = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+    wide = torch.float32 if targets.device.type == "mps" else torch.float64  # MPS has no float64
     return Task(
-        outputs=target_shape[0] if target_shape else 1,
+        outputs=targets.target_shape[0] if targets.target_shape else 1,
         loss=partial(per_example, _loss(part)),
         metrics={
             "mse": mean_of("mse", partial(per_example, _squared), higher_is_better=False),
@@ -68,8 +62,8 @@ def matched(outputs: Tensor, targets: Tensor) -> Tensor:
     if outputs.dim() == targets.dim() + 1 and outputs.shape[-1] == 1 and outputs.shape[:-1] == targets.shape:
         return outputs.squeeze(-1)
     raise TrainingError(
-        f"the model's outputs have shape {list(outputs.shape)} and the targets {list(targets.shape)}: expected equal shapes, or "
-        "outputs with one column more. Let the model return as many values an example as the task has outputs."
+        f"the model's outputs have shape {list(outputs.shape)} and the targets {list(targets.shape)}: expected equal "
+        "shapes, or outputs with one column more. Let the model return as many values an example as the target has."
     )
 
 

@@ -7,40 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from inspect import signature
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from shoal.errors import RecipeError, unknown
+from shoal.errors import RecipeError
 from shoal.recipe import parts
 from shoal.recipe.fields import Part
 from shoal.recipe.own import declare
 from shoal.tasks import classification, regression
 from shoal.tasks.custom import with_loss
+from shoal.tasks.targets import Targets
 from shoal.tasks.task import Task
 
 SUPPLIED = ("classes", "target_shape", "class_counts", "device")
 """What Shoal fills in where a factory has parameters of these names."""
 
-
-class Builder(Protocol):
-    """From a recipe's part and what is known of the targets to a task.
-
-    `classes` is None where targets are real-valued; `target_shape` is the shape of one target, () for a number;
-    `class_counts` are the examples of each class in train, where they are known.
-    """
-
-    def __call__(
-        self,
-        part: Part,
-        *,
-        classes: int | None,
-        target_shape: tuple[int, ...],
-        class_counts: Sequence[int] | None,
-        device: torch.device,
-    ) -> Task: ...
-
+Builder = Callable[[Part, Targets], Task]
 
 BUILDERS: dict[str, Builder] = {"classification": classification.build, "regression": regression.build}
 
@@ -56,12 +39,10 @@ def build(
     """Build the task of a recipe; raises RecipeError where it cannot have such targets."""
     if part.name not in BUILDERS:
         raise RecipeError(
-            unknown("task", part.name, BUILDERS)
-            + " A loss that was passed from Python has to be passed again: task=function."
+            f"task.name = {part.name}: such a task is a loss function that was passed from Python. Pass it again, as in "
+            "task=function, or register a factory for it with --module MODULE."
         )
-    return BUILDERS[part.name](
-        part, classes=classes, target_shape=target_shape, class_counts=class_counts, device=device
-    )
+    return BUILDERS[part.name](part, Targets(classes, target_shape, class_counts, device))
 
 
 def usual(
@@ -83,21 +64,9 @@ def register(name: str, factory: Callable[..., Task | Callable[[Tensor, Tensor],
     wanted = signature(factory).parameters
     keys = [key for key in wanted if key in cls.model_fields]
 
-    def builder(
-        part: Part,
-        *,
-        classes: int | None,
-        target_shape: tuple[int, ...],
-        class_counts: Sequence[int] | None,
-        device: torch.device,
-    ) -> Task:
-        supplied: dict[str, Any] = {
-            "classes": classes,
-            "target_shape": target_shape,
-            "class_counts": class_counts,
-            "device": device,
-        }
-        given = {key: value for key, value in supplied.items() if key in wanted}
+    def builder(part: Part, targets: Targets) -> Task:
+        facts = {key: getattr(targets, key) for key in SUPPLIED}
+        given = {key: fact for key, fact in facts.items() if key in wanted}
         made: object = factory(**given, **{key: getattr(part, key) for key in keys})
         if isinstance(made, Task):
             return made
@@ -106,6 +75,6 @@ def register(name: str, factory: Callable[..., Task | Callable[[Tensor, Tensor],
                 f"task.name = {name}: its factory returned {type(made).__name__}: expected a shoal Task, or a loss "
                 "function of (outputs, targets). Return one of them; do not call the loss function."
             )
-        return with_loss(usual(**supplied), made)
+        return with_loss(usual(**facts), made)
 
     BUILDERS[name] = builder

@@ -28,9 +28,12 @@ class Meter:
         self.bad = torch.zeros((), dtype=torch.float32, device=device)
         self.bad_steps = torch.zeros((), dtype=torch.float32, device=device)
 
-    def add(self, loss: Tensor, outputs: Tensor, targets: Tensor, size: int) -> None:
-        """Add one batch: its mean loss (a scalar) and its statistics; then judge whether all losses were finite."""
-        self.loss.add_(loss, alpha=size)
+    def add(self, losses: Tensor, outputs: Tensor, targets: Tensor, size: int) -> None:
+        """Add one batch: its losses ([B], or their mean as a scalar) and statistics; judge whether all were finite."""
+        if losses.ndim:
+            self.loss.add_(losses.sum())
+        else:
+            self.loss.add_(losses, alpha=size)
         for name, metric in self.metrics.items():
             sums = self.sums[name]
             for key, values in metric.statistics(outputs, targets).items():

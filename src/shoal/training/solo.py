@@ -7,7 +7,6 @@ the loss on the host before each update.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -58,6 +57,8 @@ class SoloEngine:
         if self.skips_on_device:
             optimizer.found_inf = self.meter.bad  # pyright: ignore[reportAttributeAccessIssue]
         self.checked = False
+        self.shares = torch.empty(0)
+        self.trainable = [p for group in optimizer.param_groups for p in group["params"]]
 
     def upload(self, block: np.ndarray) -> list[list[float]]:
         """Take hypers [steps, 1, H] as plain floats: torch's classes read them on the host."""
@@ -73,13 +74,21 @@ class SoloEngine:
         if not self.checked:
             check_loss(losses, batch.size)
             self.checked = True
-        loss = losses.mean() if losses.ndim else losses
-        loss.backward()
-        self.meter.add(loss.detach(), outputs.detach(), batch.targets, batch.size)
+        losses.backward(self._shares(losses))
+        self.meter.add(losses.detach(), outputs.detach(), batch.targets, batch.size)
         self.steps += 1
-        if self.skips_on_device or math.isfinite(loss.item()):
+        if self.skips_on_device or not self.meter.bad_since():
             self.optimizer.step()
-        self.optimizer.zero_grad()
+        for parameter in self.trainable:  # zero_grad() costs 10 microseconds, most of them for the profiler
+            parameter.grad = None
+
+    def _shares(self, losses: Tensor) -> Tensor | None:
+        """The gradient of the mean loss: 1/B for each example. Starting from it saves the mean and its backward."""
+        if losses.ndim == 0:
+            return None
+        if self.shares.shape != losses.shape:
+            self.shares = torch.full_like(losses, 1.0 / len(losses), requires_grad=False)
+        return self.shares
 
     def evaluate(self, batches: Batches, *, weights: Weights = "raw") -> list[dict[str, float]]:
         """Return every metric over one pass, with the present weights or the best ones."""

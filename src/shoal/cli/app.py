@@ -1,0 +1,217 @@
+"""The command line: what may be said, and which function does it.
+
+Each command imports its work when it is called, so that `shoal --help` and `shoal ls` answer at once; only `train`
+and `test` import torch. It is `click` and not `typer`, which imports pydantic to convert the value of any option.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import shoal
+from shoal.cli import options
+from shoal.errors import unknown
+
+
+class Commands(click.Group):
+    """A group that knows what a misspelt command was meant to be."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and name not in self.commands:
+            ctx.fail(unknown("command", name, self.commands))
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option("--version", is_flag=True, help="Print the version and exit.")
+@click.pass_context
+def app(context: click.Context, *, version: bool) -> None:
+    """Train PyTorch networks: one, or a whole shoal of them. Never lose a run, never train it twice.
+
+    \b
+      shoal train                              train a network on the digits in a few seconds
+      shoal train mnist_cnn dataset.path=DIR   train a preset with a setting of your own
+      shoal ls                                 list what was trained
+    """
+    if version:
+        click.echo(f"shoal {shoal.__version__}")
+        context.exit()
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@app.command(short_help="Train one run, or continue it.")
+@click.argument("words", nargs=-1, metavar="[PRESET] [KEY=VALUE]...")
+@click.option("--again", is_flag=True, help="Train anew; the run that is there is set aside, not deleted.")
+@click.option("--config-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with presets of your own.")
+@options.modules
+@options.runs
+@options.json
+@options.verbose
+def train(
+    words: tuple[str, ...],
+    *,
+    again: bool,
+    config_dir: Path | None,
+    modules: tuple[str, ...],
+    runs: Path,
+    json: bool,
+    verbose: int,
+) -> int:
+    """Train one run, or continue it. A run that is finished prints its result at once.
+
+    PRESET is digits (the default), digits_mlp, mnist_mlp, mnist_cnn, or one of yours from --config-dir. Settings and
+    options may stand in any order; 'shoal schema' lists the keys.
+
+    \b
+      shoal train
+      shoal train digits_mlp optimizer.lr=0.05 seed=1
+      shoal train optimizer=adamw optimizer.lr=1e-3 budget.epochs=5
+      shoal train mnist_cnn dataset.path=data/mnist --json
+      shoal train --module my_project model=my_model model.width=64
+
+    Killed or stopped, the same command continues from the last checkpoint. Exit codes: 0 done, 1 failed, 2 bad input,
+    75 stopped and resumable.
+    """
+    from shoal.cli import train as command  # noqa: PLC0415 imports torch
+
+    return command.run(
+        list(words),
+        runs=runs,
+        config_dir=config_dir,
+        modules=list(modules),
+        again=again,
+        json=json,
+        verbose=verbose,
+    )
+
+
+@app.command(short_help="List the runs.")
+@click.option(
+    "--status",
+    multiple=True,
+    metavar="STATUS",
+    help="Only queued, running, finished, failed, stopped or killed; repeatable.",
+)
+@click.option("--name", metavar="GLOB", help="Only names like this: 'mnist*'.")
+@click.option(
+    "--where", multiple=True, metavar="CONDITION", help="Only where it holds: 'test.accuracy>0.9'; repeatable."
+)
+@click.option(
+    "--sort",
+    metavar="KEY",
+    default="-started",
+    show_default=True,
+    help="By a metric, started, name, steps, ...; -KEY is from high to low.",
+)
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N runs.")
+@click.option("--metrics", default="", metavar="A,B", help="The metrics to show, such as test.loss,valid.loss.")
+@options.runs
+@options.json
+def ls(
+    *,
+    status: tuple[str, ...],
+    name: str | None,
+    where: tuple[str, ...],
+    sort: str,
+    reverse: bool,
+    limit: int | None,
+    metrics: str,
+    runs: Path,
+    json: bool,
+) -> int:
+    """List the runs, newest first.
+
+    \b
+      shoal ls --status killed --status stopped
+      shoal ls --where 'valid.accuracy>=0.98' --sort -test.accuracy --limit 10
+      shoal ls --name 'mnist*' --json
+    """
+    from shoal.cli import ls as command  # noqa: PLC0415 none but the command that is called
+
+    shown = tuple(metric.strip() for metric in metrics.split(",") if metric.strip())
+    choice = command.Choice(status, name, where, sort=sort, reverse=reverse, limit=limit, metrics=shown)
+    return command.run(choice, runs=runs, json=json)
+
+
+@app.command(short_help="Show one run: status, metrics, curves, recipe, what to do next.", epilog=options.RUN_HELP)
+@options.run
+@options.runs
+@options.json
+def show(run: str, *, runs: Path, json: bool) -> int:
+    """Show one run: status and what to do next, metrics, curves, data, plan, checkpoints, time, recipe."""
+    from shoal.cli import show as command  # noqa: PLC0415 none but the command that is called
+
+    return command.run(run, runs=runs, json=json)
+
+
+@app.command(short_help="Print what a run's training said.", epilog=options.RUN_HELP)
+@options.run
+@click.option("-f", "--follow", is_flag=True, help="Go on printing while the run is live.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), metavar="LINES", help="Only the last LINES.")
+@options.runs
+def logs(run: str, *, follow: bool, lines: int | None, runs: Path) -> int:
+    """Print what a run's training said."""
+    from shoal.cli import logs as command  # noqa: PLC0415 none but the command that is called
+
+    return command.run(run, runs=runs, follow=follow, lines=lines)
+
+
+@app.command("test", short_help="Measure a trained run again.", epilog=options.RUN_HELP)
+@options.run
+@options.words
+@options.modules
+@options.runs
+@options.json
+@options.verbose
+def measure(run: str, words: tuple[str, ...], *, modules: tuple[str, ...], runs: Path, json: bool, verbose: int) -> int:
+    """Measure a trained run again, on its test split or on other data.
+
+    \b
+      shoal test digits
+      shoal test 3f9a dataset.path=OTHER_DATA
+      shoal test 3f9a/seed-0 split=valid device=cpu
+    """
+    from shoal.cli import test as command  # noqa: PLC0415 imports torch
+
+    return command.run(run, list(words), runs=runs, modules=list(modules), json=json, verbose=verbose)
+
+
+@app.command(short_help="Delete runs.", epilog=options.RUN_HELP)
+@click.argument("run", nargs=-1, required=True, metavar="RUN...")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@options.runs
+def rm(run: tuple[str, ...], *, yes: bool, runs: Path) -> int:
+    """Delete runs for good: their folders, with checkpoints and history. A live run is refused."""
+    from shoal.cli import rm as command  # noqa: PLC0415 none but the command that is called
+
+    return command.run(run, runs=runs, yes=yes)
+
+
+@app.command(short_help="List the keys of a recipe.")
+@click.argument("key", required=False, metavar="[KEY]")
+@options.json
+def schema(key: str | None, *, json: bool) -> int:
+    """List the keys of a recipe, with type, default, bounds and meaning. KEY is a key, a section or an entry.
+
+    \b
+      shoal schema optimizer
+      shoal schema adamw
+      shoal schema batch_size
+    """
+    from shoal.cli import schema as command  # noqa: PLC0415 imports pydantic
+
+    return command.run(key, json=json)

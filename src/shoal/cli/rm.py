@@ -1,0 +1,43 @@
+"""`shoal rm RUN...`: delete runs, after asking."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from shoal.cli import output
+from shoal.errors import InputError, LiveRunError
+from shoal.pages.formats import clean, size
+from shoal.store import RunFolder, is_live, remove, resolve
+from shoal.store.lock import refusal
+
+
+def run(names: Sequence[str], *, runs: Path, yes: bool) -> int:
+    """Delete the runs, all of them or, where one is refused, none; return the exit code."""
+    folders = list(dict.fromkeys(resolve(runs, name) for name in names))
+    for folder in folders:
+        if is_live(folder):
+            raise LiveRunError(refusal(folder))
+    if not yes:
+        _ask(folders)
+    for folder in folders:
+        remove(folder)
+        output.lines([f"removed {clean(folder.label)}"])
+    return 0
+
+
+def _ask(folders: Sequence[RunFolder]) -> None:
+    """Ask on the terminal; raises InputError where there is nobody to ask, click.Abort where the answer is no."""
+    many = f"{len(folders)} runs" if len(folders) > 1 else "1 run"
+    if not sys.stdin.isatty():
+        raise InputError(f"{many} would be deleted for good, and there is no terminal to ask on: say --yes.")
+    for folder in folders:
+        output.note(f"{clean(folder.label)}  {size(_bytes_of(folder.path))}")
+    click.confirm(f"Delete {many} for good?", abort=True, err=True)
+
+
+def _bytes_of(path: Path) -> int:
+    return sum(file.lstat().st_size for file in path.rglob("*"))

@@ -1,0 +1,35 @@
+"""What stands on the screen when a training has finished: the result, where it is, and what one does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shoal.pages import formats
+from shoal.pages.blocks import Block, Heading, Lines, Pairs
+from shoal.pages.metrics_grid import metrics_grid
+from shoal.pages.rendered import Rendered
+
+
+def closing(result: Mapping[str, Any], record: Mapping[str, Any]) -> Rendered:
+    """Return the closing table of a run: `result` as `store.record.result` gives it, and its record."""
+    folder = formats.clean(result["folder"])
+    done: list[tuple[str, str]] = [
+        ("steps", f"{formats.number(result['steps'])} in {formats.duration(record.get('seconds'))}"),
+        ("ended", formats.clean(record.get("reason") or "")),
+        ("weights", _weights(record)),
+        ("folder", folder),
+        ("look", f"shoal show {folder}"),
+        ("measure", f"shoal test {folder}"),
+        ("compare", "shoal ls"),
+        ("in Python", f"run = shoal.load({folder!r}); run.model()"),
+    ]
+    blocks: list[Block] = [Heading(formats.clean(result["run"]))]
+    if result["metrics"]:
+        blocks += [metrics_grid(result["metrics"]), Lines([""])]
+    return Rendered([*blocks, Pairs([(name, value) for name, value in done if value])])
+
+
+def _weights(record: Mapping[str, Any]) -> str:
+    best: Mapping[str, Any] | None = record.get("best")
+    return f"the best by {formats.clean(best['metric'])}, of step {formats.number(best['step'])}" if best else ""

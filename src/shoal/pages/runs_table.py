@@ -1,0 +1,60 @@
+"""The list of runs that `shoal ls` prints: one run a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from shoal.pages import formats
+from shoal.pages.blocks import Cell, Column, Grid, text_of
+from shoal.pages.statuses import status
+from shoal.store import Summary
+
+SPLITS = ("test", "valid")
+
+
+def runs_grid(runs: Sequence[Summary], metrics: Sequence[str], *, now: datetime | None = None) -> Grid:
+    """Return the runs as rows in the order given, with a column for each metric; in a pipe there is no header.
+
+    With `now`, times are how long ago; without, they are date and time.
+    """
+    columns = [Column("status"), Column("run"), Column("steps", right=True)]
+    columns += [Column(formats.clean(metric), right=True, named=True) for metric in metrics]
+    columns += [Column("started"), Column("reason", spare=True)]
+    rows = [_row(run, metrics, now) for run in runs]
+    if not any(text_of(row[-1]) for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return Grid(columns, rows, header=False)
+
+
+def usual_metrics(runs: Sequence[Summary]) -> list[str]:
+    """Return the metrics to show where none are asked for: of test and of valid the one that says most.
+
+    >>> usual_metrics([])
+    []
+    """
+    names = {name for run in runs for name in run.metrics}
+    chosen = (sorted((name for name in names if name.startswith(f"{split}.")), key=_rank) for split in SPLITS)
+    return [ranked[0] for ranked in chosen if ranked]
+
+
+def _rank(name: str) -> tuple[bool, bool, str]:
+    return "accuracy" not in name, "loss" in name, name
+
+
+def _row(run: Summary, metrics: Sequence[str], now: datetime | None) -> list[str | Cell]:
+    reason = "" if run.status == "finished" else (run.reason or "").strip().split("\n")[0]
+    return [
+        status(run.status),
+        formats.clean(run.label),
+        _steps(run),
+        *(formats.number(run.metrics.get(metric)) for metric in metrics),
+        formats.ago(run.started, now) if now else formats.when(run.started),
+        formats.clean(reason),
+    ]
+
+
+def _steps(run: Summary) -> str:
+    if run.total_steps is None or run.steps == run.total_steps:
+        return formats.count(run.steps)
+    return f"{formats.count(run.steps)}/{formats.count(run.total_steps)}"

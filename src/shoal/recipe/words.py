@@ -1,0 +1,54 @@
+"""Values and types as a person reads them: for messages, and for the rows of `shoal schema`."""
+
+from __future__ import annotations
+
+import reprlib
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = 80
+SHORT.maxdict = SHORT.maxlist = SHORT.maxtuple = 6
+WORDS: dict[Any, str] = {
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    str: "text",
+    NoneType: "null",
+    None: "null",
+}
+
+
+def shown(value: object) -> str:
+    """Return a value as Python writes it, cut where it is long or deep.
+
+    >>> shown([1, {"a": [[[[[[[1]]]]]]]}])
+    "[1, {'a': [[[[[...]]]]]}]"
+    """
+    if value is None:
+        return "null"
+    try:
+        return SHORT.repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a very large whole number"
+
+
+def in_words(annotation: Any) -> str:
+    """Return the type of a field in plain words.
+
+    >>> in_words(float | None), in_words(Literal["none", "batch"]), in_words(tuple[int, ...])
+    ('number or null', 'one of: none, batch', 'list of whole numbers')
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return in_words(arguments[0])
+    if origin is Literal:
+        names = [str(item) for item in arguments]
+        return names[0] if len(names) == 1 else f"one of: {', '.join(names)}"
+    if origin in (Union, UnionType):
+        *most, last = [in_words(item) for item in arguments]
+        return f"{', '.join(most)} or {last}"
+    if origin in (tuple, list) and len({item for item in arguments if item is not ...}) == 1:
+        inner = in_words(arguments[0])
+        return f"list of {inner}s" if inner in ("whole number", "number") else f"list of {inner}"
+    return WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))

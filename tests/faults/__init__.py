@@ -1,0 +1,1 @@
+"""Faults: real kills of real processes, real damaged files."""
