@@ -74,6 +74,8 @@ def test_a_picture_of_one_pixel_is_sent_to_the_mlp() -> None:
 
 @pytest.mark.parametrize("shape", [(64,), (8, 8), ()])
 def test_what_is_no_picture_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(RecipeError, match=r"model\.name = convnet: .*\[channels, height, width\].* Choose model=mlp") as e:
+    with pytest.raises(
+        RecipeError, match=r"model\.name = convnet: .*\[channels, height, width\].* Choose model=mlp"
+    ) as e:
         Convnet(shape, 10)
     assert f"have shape {list(shape)}." in str(e.value)

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.synthetic import holder, make_run, signature
 
 from shoal.errors import InputError, LiveRunError, StoreError
 from shoal.store import RunFolder, RunId, RunLock, create, find, record, remove, set_aside
 from shoal.store.layout import PREFIX
-from tests.synthetic import holder, make_run, signature
 
 SIGNATURE = signature("experiment")
 RUN = RunId("digits", SIGNATURE, 3)

@@ -7,11 +7,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.synthetic import holder
 
 from shoal.errors import LiveRunError, StoreError
 from shoal.store import RunFolder, RunLock, is_live, owner
 from shoal.store.lock import held_here
-from tests.synthetic import holder
 
 
 @pytest.fixture
@@ -46,7 +46,9 @@ def test_another_process_is_named_with_what_to_do(folder: RunFolder) -> None:
         with pytest.raises(LiveRunError) as error:
             RunLock(folder).acquire()
     message = str(error.value)
-    assert f"the run {folder.label} is being trained by process {process.pid} on {os.uname().nodename} since 20" in message
+    assert (
+        f"the run {folder.label} is being trained by process {process.pid} on {os.uname().nodename} since 20" in message
+    )
     assert f"'kill {process.pid}'" in message
     assert "shoal logs -f" in message
     assert error.value.exit_code == 2

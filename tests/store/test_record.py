@@ -5,10 +5,10 @@ import math
 from pathlib import Path
 
 import pytest
+from tests.synthetic import holder, make_run, signature
 
 from shoal.errors import StoreError
 from shoal.store import RunFolder, RunLock, record
-from tests.synthetic import holder, make_run, signature
 
 
 def test_there_is_nothing_before_the_first_update(tmp_path: Path) -> None:

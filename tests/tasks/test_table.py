@@ -35,9 +35,7 @@ def test_a_factory_of_a_loss_gets_its_keys_and_the_usual_metrics() -> None:
 
 
 def test_a_factory_of_a_task_gets_what_is_known_of_the_targets() -> None:
-    def whole(
-        classes: int, target_shape: tuple[int, ...], class_counts: Sequence[int], device: torch.device
-    ) -> Task:
+    def whole(classes: int, target_shape: tuple[int, ...], class_counts: Sequence[int], device: torch.device) -> Task:
         assert (target_shape, class_counts, device) == ((), (5, 6, 7), CPU)
         return Task(outputs=2 * classes, loss=nn.CrossEntropyLoss(), metrics={})
 

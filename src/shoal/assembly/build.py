@@ -21,7 +21,6 @@ from shoal.assembly.registry import OWN
 from shoal.assembly.source import classes_of, digest
 from shoal.datasets import Batches, Data, Examples
 from shoal.errors import RecipeError, nearest
-from shoal.optim.writers import base_value
 from shoal.recipe import Recipe, canonical, signature
 from shoal.recipe.parts import DatasetPart, OptimizerPart
 from shoal.rng import key
@@ -78,7 +77,7 @@ class Workshop:
     @cached_property
     def hypers(self) -> ScheduledHypers:
         """Scheduled hyperparameters, tried once so that a bad schedule is found now."""
-        base = {name: base_value(self.optimizer, name) for name in scheduled(self.recipe)}
+        base = {name: optim.base_value(self.optimizer, name) for name in scheduled(self.recipe)}
         hypers = ScheduledHypers(self.recipe, base, self.agenda.total)
         hypers.block(0, 1)
         return hypers

@@ -59,12 +59,9 @@ def conduct(
                 aside = set_aside(folder)
             screen.say(f"the run before was set aside as {aside}")
             folder = None
-        fresh = folder is None
         folder = create(runs, RunId(recipe.name, workshop.signature, recipe.seed))
         with RunLock(folder):
-            if fresh:
-                _explain_new(runs, workshop, screen)
-            if record.status(folder, record.read(folder)) != "finished":
+            if record.read(folder).get("status") != "finished":  # it may have finished since it was found
                 _train_locked(workshop, folder, screen, pulse)
     return folder
 
@@ -73,6 +70,8 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
     screen.attach(folder)
     recorder = None
     try:
+        if not record.read(folder):
+            _explain_new(folder.path.parent.parent, workshop, screen)
         recorder = _open(workshop, folder, screen)
         _train(workshop, folder, recorder, screen, pulse)
     except BaseException as error:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from shoal import datasets
 from shoal.assembly.build import EVALUATION_BATCH, build_task
 from shoal.assembly.devices import choose
@@ -49,8 +47,7 @@ def test_run(
         pad=False,
     )
     model = trained_model(folder, objects, normalised=False).to(where)
-    torch.default_generator.manual_seed(0)
-    return as_row(split, evaluate(model, task, batches))
+    return as_row(split, evaluate(model, task, batches, seed=recipe.seed))
 
 
 def _with_path(recipe: Recipe, path: str | None) -> Recipe:

@@ -17,6 +17,9 @@ from shoal.errors import CheckpointError
 
 Slots = dict[str, Any]
 
+NOT_STATE = ("params", "foreach", "fused", "capturable", "differentiable")
+"""Entries of a parameter group that belong to the process: where its parameters are, and how they are updated."""
+
 
 def named_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Slots]:
     """Return the state of every parameter that has one."""
@@ -48,9 +51,9 @@ def load_named_state(
 
 
 def group_state(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Return the entries of every parameter group, parameters left out."""
+    """Return the entries of every parameter group, but for those that belong to the process."""
     groups: list[dict[str, Any]] = optimizer.param_groups
-    return [{key: value for key, value in group.items() if key != "params"} for group in groups]
+    return [{key: value for key, value in group.items() if key not in NOT_STATE} for group in groups]
 
 
 def load_group_state(optimizer: torch.optim.Optimizer, saved: Sequence[Mapping[str, Any]]) -> None:

@@ -68,7 +68,7 @@ def register(name: str, factory: Callable[..., torch.optim.Optimizer]) -> None:
     def builder(part: Part, groups: Groups, fused: bool) -> torch.optim.Optimizer:
         del fused
         _refuse_ignored(part, accepted)
-        optimizer: object = factory(params=groups, **{key: value for key, value in part if key in accepted})
+        optimizer: Any = factory(params=groups, **{key: value for key, value in part if key in accepted})
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise RecipeError(
                 f"optimizer.name = {name}: its factory returned {type(optimizer).__name__}: expected a "

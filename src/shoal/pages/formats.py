@@ -43,7 +43,8 @@ def number(value: Any) -> str:
         return f"{value:.3g}"
     if size < 1:
         return f"{value:.4f}"
-    return f"{value:,.{max(0, 3 - int(math.log10(size)))}f}"
+    rounded = float(f"{size:.4g}")
+    return f"{value:,.{max(0, 3 - int(math.log10(rounded)))}f}"
 
 
 def count(value: int | None) -> str:

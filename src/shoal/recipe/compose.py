@@ -27,6 +27,7 @@ from shoal.recipe.extend import in_force, only
 from shoal.recipe.parse import PARTS, parse
 from shoal.recipe.schema import Recipe
 from shoal.recipe.tables import TABLES
+from shoal.recipe.words import shown
 
 DEFAULT_PRESET = "digits"
 
@@ -66,14 +67,16 @@ def override(word: str) -> tuple[str, Any]:
     """
     key, equals, text = word.partition("=")
     if not equals or not key or key.startswith(("+", "~")) or not all(key.split(".")):
-        raise RecipeError(f"{word!r}: expected KEY=VALUE, such as optimizer.lr=0.05.")
+        raise RecipeError(f"{shown(word)}: expected KEY=VALUE, such as optimizer.lr=0.05.")
     try:
         parsed: Override = OverridesParser.create().parse_override(word)
-    except HydraException:
+    except (HydraException, ValueError):
         return key, text
+    except RecursionError as error:
+        raise RecipeError(f"{shown(word)}: the value is nested too deeply to be one of a recipe.") from error
     if parsed.is_sweep_override():
         raise RecipeError(
-            f"{word!r}: one training takes one value for {key}; quote text that has a comma: {key}=\"'{text}'\"."
+            f"{shown(word)}: one training takes one value for {key}; quote text that has a comma: {key}=\"'{text}'\"."
         )
     return key, _plain(parsed.value())
 
@@ -86,10 +89,10 @@ def apply(
     selections = [(key.removesuffix(".name"), value) for key, value in overrides if _is_selection(key, value)]
     for path, choice in selections:
         _put(result, path, _selected(path, choice, config_dir))
+    if any(key in ("budget.epochs", "budget.steps") for key, _ in overrides):
+        result["budget"] = {}
     for key, value in overrides:
         if not _is_selection(key, value):
-            if key in ("budget.epochs", "budget.steps"):
-                result["budget"] = {}
             _put(result, key, value)
     return result
 
@@ -116,7 +119,8 @@ def _selected(path: str, choice: str, config_dir: Path | None) -> dict[str, Any]
 
 def _load(name: str | None, overrides: list[str], config_dir: Path | None, where: str) -> dict[str, Any]:
     folder = _folder(config_dir) if config_dir else _packaged()
-    search = [f"hydra.searchpath=[file://{_packaged()}]"] if config_dir else []
+    packaged = str(_packaged()).replace("'", "\\'")
+    search = [f"hydra.searchpath=['file://{packaged}']"] if config_dir else []
     singleton = GlobalHydra.instance()
     of_the_caller = singleton.hydra
     singleton.clear()
@@ -125,7 +129,9 @@ def _load(name: str | None, overrides: list[str], config_dir: Path | None, where
             config = hydra_compose(config_name=name, overrides=[*search, *overrides])
             data = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise RecipeError(f"{where}: {str(error).splitlines()[0]}.") from error
+        key = getattr(error, "full_key", None)  # OmegaConf's errors have one
+        place = f"{where}: {key}" if key else where
+        raise RecipeError(f"{place}: {str(error).splitlines()[0].rstrip('.')}.") from error
     except RecursionError as error:
         raise RecipeError(f"{where}: the values refer to themselves, or are nested too deeply.") from error
     finally:
@@ -159,7 +165,8 @@ def _put(data: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(inner, dict):
             close = nearest(key, PARTS)
             raise RecipeError(
-                f"unknown key {key}: {name} has no keys below it." + (f" Did you mean {close}?" if close else "")
+                f"unknown key {shown(key)[1:-1]}: {name} has no keys below it."
+                + (f" Did you mean {close}?" if close else "")
             )
         data = cast(dict[str, Any], inner)
     data[last] = value

@@ -21,6 +21,8 @@ from shoal.recipe.words import shown
 
 SELF = "_self_"
 DEFAULTS = "defaults"
+BUDGET = "budget"
+"""A section in which giving one key replaces the other."""
 PLAIN_NAME = re.compile(r"[\w./-]*")
 
 
@@ -39,6 +41,8 @@ class Standing:
             values = cast(dict[str, Any], given)
             if values.get("name", self.name) != self.name:
                 self.name, self.keys = values["name"], set()
+            if self.name == BUDGET and values.keys() & {"epochs", "steps"}:
+                self.keys = set()
             self.keys.update(values)
 
 
@@ -48,7 +52,7 @@ def in_force(file: Path, folders: Sequence[Path], *, part: str = "") -> dict[str
     `part` is the path at which the file's values stand, "" for a preset. Raises RecipeError for a file that is no
     plain YAML, or that extends one that is not there, or itself.
     """
-    standings = {path: Standing(default_part(path).name) for path in PARTS}
+    standings = {path: Standing(default_part(path).name) for path in PARTS} | {BUDGET: Standing(BUDGET)}
     for values in _trail(file, folders, part, ()):
         for path, standing in standings.items():
             standing.take(_at(values, path))
@@ -63,7 +67,7 @@ def only(standings: Mapping[str, Standing], data: dict[str, Any]) -> dict[str, A
             values = cast(dict[str, Any], part)
             kept = {key: value for key, value in values.items() if key in standing.keys}
             values.clear()
-            values.update({"name": standing.name, **kept})
+            values.update(kept if path == BUDGET else {"name": standing.name, **kept})
     return data
 
 
@@ -106,8 +110,8 @@ def _defaults(file: Path, entries: Any) -> list[str | dict[str, str]]:
         items = [*cast(dict[Any, Any], entry).items()] if isinstance(entry, dict) else [("", entry)]
         words = [word for item in items for word in item]
         if len(items) != 1 or not all(isinstance(word, str) and PLAIN_NAME.fullmatch(word) for word in words):
-            raise RecipeError(f"{file}: defaults: {shown(entry)}: {expected}.")
-        checked.append(entry)
+            raise RecipeError(f"{file}: defaults: {shown(cast(Any, entry))}: {expected}.")
+        checked.append(cast("str | dict[str, str]", entry))
     return checked
 
 

@@ -49,7 +49,7 @@ def load(text: str | bytes, where: str) -> Any:
             f"{place}: this is no plain YAML: {what}. Expected lines such as 'batch_size: 32'."
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise RecipeError(f"{where}: this is no plain YAML text: {error}") from error
+        raise RecipeError(f"{where}: this is no plain YAML text: {str(error).splitlines()[0]}.") from error
     except RecursionError as error:
         raise RecipeError(f"{where}: the values are nested too deeply to be a recipe.") from error
 

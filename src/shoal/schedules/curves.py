@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoal.errors import InputError, unknown
+from shoal.errors import RecipeError, unknown
 
 Steps = NDArray[np.int64]
 Factors = NDArray[np.float64]
@@ -50,21 +50,21 @@ CURVES: dict[str, Callable[..., Factors]] = {"constant": constant, "cosine": cos
 def factors(name: str, parameters: Mapping[str, Any], first: int, last: int, total: int) -> Factors:
     """Return the factors of steps `first` to `last` (not included) as float64, shape [last - first].
 
-    `parameters` are those of the recipe's entry; a `name` among them is ignored. Raises InputError for a name that is
+    `parameters` are those of the recipe's entry; a `name` among them is ignored. Raises RecipeError for a name that is
     in no table, and for a warm-up that is longer than the whole training.
 
     >>> factors("cosine", {"warmup_steps": 2, "final": 0.1}, first=1, last=4, total=4).round(2).tolist()
     [1.0, 1.0, 0.55]
     """
     if name not in CURVES:
-        raise InputError(unknown("schedule", name, CURVES))
+        raise RecipeError(unknown("schedule", name, CURVES))
     keywords = {key: value for key, value in parameters.items() if key != "name"}
     return CURVES[name](np.arange(first, last, dtype=np.int64), total=total, **keywords)
 
 
 def _warmed(steps: Steps, curve: Factors, *, total: int, warmup_steps: int) -> Factors:
     if warmup_steps > total:
-        raise InputError(
+        raise RecipeError(
             f"warmup_steps = {warmup_steps} is longer than the training, which takes {total} steps: "
             f"expected at most {total}. Shorten the warm-up, or train for longer (budget.epochs or budget.steps)."
         )

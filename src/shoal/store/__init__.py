@@ -4,11 +4,12 @@ Plain files only, and nothing here imports torch or pydantic: `shoal ls` must an
 not train the runs it lists. `provenance` is not imported here: it needs `importlib.metadata`, and only training asks.
 """
 
-from shoal.store.catalog import Summary, resolve, summaries
+from shoal.store.catalog import Summary, summaries
 from shoal.store.folder import create, find, remove, set_aside
 from shoal.store.journal import Journal, last_row, latest, read_journal
 from shoal.store.layout import RunFolder, RunId
 from shoal.store.lock import RunLock, is_live, owner
+from shoal.store.lookup import resolve
 from shoal.store.record import STATUSES
 
 __all__ = [

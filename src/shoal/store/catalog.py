@@ -1,4 +1,4 @@
-"""Many runs: a summary of each for lists, and the run that a person means by a few words.
+"""Many runs: a summary of each, for lists.
 
 Reads one small file a run, and the end of the history where a run is not finished; a thousand runs take a blink.
 """
@@ -6,13 +6,12 @@ Reads one small file a run, and the end of the history where a run is not finish
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from shoal.errors import StoreError, nearest
+from shoal.errors import StoreError
 from shoal.store import folder as folders
 from shoal.store import record
 from shoal.store.journal import latest
@@ -20,8 +19,6 @@ from shoal.store.layout import EXPERIMENT, SEED, SET_ASIDE, RunFolder
 
 UNREADABLE = "unreadable"
 """The status of a run whose record is damaged, or newer than this Shoal; `reason` says which."""
-LISTED = 8
-PREFIX_TEXT = re.compile(r"[0-9a-fA-F]{4,32}")
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def summaries(runs: Path) -> list[Summary]:
 
     A missing folder has no runs; one that is a file or may not be read raises StoreError.
     """
-    found = (_summary(folder) for folder in _folders(runs) if SEED.fullmatch(folder.path.name))
+    found = (summary_of(folder) for folder in folders_in(runs) if SEED.fullmatch(folder.path.name))
     return sorted((run for run in found if run), key=lambda run: (run.folder.path.parent.name, run.seed))
 
 
@@ -65,26 +62,8 @@ def as_result(summary: Summary) -> dict[str, Any]:
     }
 
 
-def resolve(runs: Path, text: str) -> RunFolder:
-    """Return the run that `text` means: a folder's path, a label, a name, or four or more digits of a signature.
-
-    `/seed-n` after a name or a signature chooses among seeds. Raises StoreError for none (with the nearest) and for
-    more than one (with the candidates). Only a path leads out of `runs`: labels are compared, never joined.
-    """
-    if at_path := _at_path(text):
-        return at_path
-    experiment, _, seed = text.strip("/").partition("/")
-    every = [summary for folder in _folders(runs) if (summary := _summary(folder))]
-    chosen = _matching(every, experiment, seed)
-    if not seed:
-        chosen = [run for run in chosen if SEED.fullmatch(run.folder.path.name)]
-    if not chosen:
-        raise StoreError(_unknown(runs, text, every))
-    return _the_only(text, sorted((run.folder for run in chosen), key=lambda folder: folder.label))
-
-
-def _folders(runs: Path) -> Iterator[RunFolder]:
-    """Every folder in the place of a run, set-aside ones too. Links are left out: they may lead anywhere."""
+def folders_in(runs: Path) -> Iterator[RunFolder]:
+    """Yield every folder in the place of a run, set-aside ones too. Links are left out: they may lead anywhere."""
     try:
         experiments = [entry for entry in os.scandir(runs) if _is_plain_folder(entry)]
     except FileNotFoundError:
@@ -107,7 +86,8 @@ def _is_plain_folder(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
 
 
-def _summary(folder: RunFolder) -> Summary | None:
+def summary_of(folder: RunFolder) -> Summary | None:
+    """Return the summary of a run; None for a folder that is no run."""
     try:
         known = record.read(folder)
     except StoreError as error:
@@ -168,51 +148,3 @@ def _numbers(value: Any) -> dict[str, float]:
         return {}
     items = cast(dict[str, Any], value).items()
     return {key: number for key, item in items if (number := _number(item)) is not None}
-
-
-def _at_path(text: str) -> RunFolder | None:
-    """The run whose folder `text` is, or the only run of the experiment whose folder it is."""
-    if "\0" in text:
-        return None
-    path = Path(text) if not {".", ".."} & set(text.split("/")) else Path(text).resolve()
-    folder = RunFolder(path)
-    if folders.is_run(folder):
-        return folder
-    seeds = [file.parent for file in sorted(path.glob("seed-*/run.json")) if SEED.fullmatch(file.parent.name)]
-    return _the_only(text, [RunFolder(seed) for seed in seeds]) if seeds else None
-
-
-def _matching(known: Sequence[Summary], experiment: str, seed: str) -> list[Summary]:
-    """The runs that the words mean, by the strongest meaning that any run has: folder, then name, then signature."""
-    meanings: tuple[Callable[[Summary], bool], ...] = (
-        lambda run: run.folder.path.parent.name == experiment,
-        lambda run: run.name == experiment,
-        lambda run: PREFIX_TEXT.fullmatch(experiment) is not None and run.signature.startswith(experiment.lower()),
-    )
-    for means in meanings:
-        if found := [run for run in known if means(run) and (run.folder.path.name == seed or not seed)]:
-            return found
-    return []
-
-
-def _the_only(text: str, found: Sequence[RunFolder]) -> RunFolder:
-    if len(found) == 1:
-        return found[0]
-    labels = [folder.label for folder in found]
-    more = f", and {len(labels) - LISTED} more" if len(labels) > LISTED else ""
-    raise StoreError(
-        f"{text!r} means {len(labels)} runs: {', '.join(labels[:LISTED])}{more}. Name one of them "
-        "in full, or by enough digits of its signature; /seed-0 behind either chooses the seed."
-    )
-
-
-def _unknown(runs: Path, text: str, known: Sequence[Summary]) -> str:
-    if not known:
-        return f"no run {text!r}: there are no runs in {str(runs)!r}. Name another folder with --runs DIR."
-    words = {word for run in known for word in (run.label, run.folder.path.parent.name, run.name)}
-    close = nearest(text, words)
-    hint = f"did you mean {close!r}? " if close else ""
-    return (
-        f"no run {text!r} in {str(runs)!r} ({len(known)} runs): {hint}A run is named by its folder, its label, its "
-        "name or four or more digits of its signature; 'shoal ls' lists them."
-    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -81,7 +82,7 @@ def _diff(root: Path, untracked: Sequence[bytes], limit: int) -> bytes | None:
         index = root / _path(_ask(root, "rev-parse", "--git-path", "index") or b"index")
         copy = Path(scratch, "index")
         if index.is_file():
-            copy.write_bytes(index.read_bytes())
+            shutil.copy2(index, copy)  # with its time, by which git knows that a file changed in the same instant
         if untracked:
             words = ("add", "--intent-to-add", "--pathspec-from-file=-", "--pathspec-file-nul")
             _git(root, words, given=b"\0".join(untracked), index=copy)

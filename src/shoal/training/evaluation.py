@@ -1,43 +1,71 @@
-"""One pass over a split: every metric as a weighted mean of statistics, padding weighing nothing."""
+"""One pass over a split: every metric as a weighted mean of statistics, padding weighing nothing.
+
+A model that draws random numbers even when it is evaluated draws the same ones in every evaluation of a seed, and
+training's generators are left as they were: how often a run is evaluated changes nothing else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from shoal.datasets import Batch, Batches
+from shoal.errors import DataError, TrainingError
+from shoal.rng import key, preserved, seed_all
 from shoal.tasks import Task
 
+Address = tuple[str, str]
+LOSS: Address = ("loss", "loss")
 
-def evaluate(forward: Callable[[Any], Tensor], task: Task, batches: Batches) -> dict[str, float]:
-    """Return the loss and every metric of a task over one pass. Sums are kept in float64; one wait at the end."""
-    sums: dict[tuple[str, str], Tensor] = {}
+
+def evaluate(forward: Callable[[Any], Tensor], task: Task, batches: Batches, *, seed: int) -> dict[str, float]:
+    """Return the loss and every metric of a task over one pass. Sums are kept in float64; one wait at the end.
+
+    Raises DataError for a split of no examples.
+    """
+    sums: dict[Address, Tensor] = {}
     count = 0
-    with torch.no_grad():
+    with torch.no_grad(), preserved():
+        seed_all(key(seed, "evaluate"))
         for batch in batches.start():
-            outputs = forward(batch.inputs)
-            for address, total in _totals(task, outputs, batch):
+            for address, total in _totals(task, forward(batch.inputs), batch).items():
                 sums[address] = sums[address] + total if address in sums else total
             count += batch.size
-    means = {address: float(total.item()) / count for address, total in sums.items()}
-    metrics = {"loss": means.pop(("loss", "loss"))}
+    if not count:
+        raise DataError("a split without examples cannot be evaluated: expected one at least.")
+    means = {address: total / count for address, total in zip(sums, _on_host(sums), strict=True)}
+    metrics = {"loss": means.pop(LOSS)}
     for name, metric in task.metrics.items():
         metrics[name] = metric.finish({key: value for (owner, key), value in means.items() if owner == name})
     return metrics
 
 
-def _totals(task: Task, outputs: Tensor, batch: Batch) -> list[tuple[tuple[str, str], Tensor]]:
+def as_row(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return metrics under their public names: `split.metric`.
+
+    >>> as_row("valid", {"loss": 0.5})
+    {'valid.loss': 0.5}
+    """
+    return {f"{split}.{name}": value for name, value in metrics.items()}
+
+
+def _totals(task: Task, outputs: Tensor, batch: Batch) -> dict[Address, Tensor]:
+    """The sum over a batch's examples of the loss and of every statistic."""
     losses = task.loss(outputs, batch.targets)
     if losses.ndim == 0:
+        if batch.weight is not None:
+            raise TrainingError(
+                "the loss function returns one number a batch, and this batch is padded: its padding would count. "
+                "Return one value an example, or take batches with pad=False."
+            )
         losses = losses.expand(batch.size)
-    statistics: dict[tuple[str, str], Tensor] = {("loss", "loss"): losses}
+    statistics = {LOSS: losses}
     for name, metric in task.metrics.items():
-        for key, values in metric.statistics(outputs, batch.targets).items():
-            statistics[name, key] = values
-    return [(address, _sum(values, batch.weight)) for address, values in statistics.items()]
+        statistics |= {(name, key): values for key, values in metric.statistics(outputs, batch.targets).items()}
+    return {address: _sum(values, batch.weight) for address, values in statistics.items()}
 
 
 def _sum(values: Tensor, weight: Tensor | None) -> Tensor:
@@ -46,6 +74,5 @@ def _sum(values: Tensor, weight: Tensor | None) -> Tensor:
     return wide.sum() if weight is None else torch.where(weight > 0, wide * weight, 0.0).sum()
 
 
-def as_row(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return metrics under their public names: `split.metric`."""
-    return {f"{split}.{name}": value for name, value in metrics.items()}
+def _on_host(sums: Mapping[Address, Tensor]) -> list[float]:
+    return cast("list[float]", torch.stack(list(sums.values())).tolist())

@@ -14,21 +14,20 @@ from shoal.schedules import factors
 class ScheduledHypers:
     """The values of every hyperparameter that a recipe schedules; lr is always among them.
 
-    `base` holds the value that each schedule multiplies. A hyperparameter with no schedule stays with the optimizer.
+    `base` holds the value that each schedule multiplies, `total` is the number of steps of the whole training. A
+    hyperparameter without a schedule stays with the optimizer. A value depends on its step alone, not on the block in
+    which it was asked for.
     """
 
     def __init__(self, recipe: Recipe, base: Mapping[str, float], total: int) -> None:
         self.total = total
-        self.parts = scheduled(recipe)
-        self.names = tuple(self.parts)
+        self.curves = [(part.name, part.model_dump(exclude={"name"})) for part in scheduled(recipe).values()]
+        self.names = tuple(scheduled(recipe))
         self.base = np.array([base[name] for name in self.names])
 
     def block(self, first: int, last: int) -> np.ndarray:
         """Return the values of steps first..last-1: [steps, 1, H]."""
-        columns = [
-            factors(part.name, part.model_dump(exclude={"name"}), first=first, last=last, total=self.total)
-            for part in self.parts.values()
-        ]
+        columns = [factors(name, keys, first=first, last=last, total=self.total) for name, keys in self.curves]
         return (np.stack(columns, axis=-1) * self.base)[:, None, :]
 
 

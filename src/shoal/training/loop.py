@@ -10,12 +10,13 @@ Everything that decides *when* is in the agenda, everything that is *computed* i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
-from shoal.datasets import Batches, Position
+from shoal.datasets import START, Batch, Batches, Position
 from shoal.errors import NonFiniteError
 from shoal.training.agenda import Agenda
 from shoal.training.evaluation import as_row
@@ -45,59 +46,73 @@ def fit(
     pulse: Pulse,
     evaluation: Evaluation | None = None,
     callbacks: Sequence[Callback] = (),
-    at: Position = Position(0, 0, 0),
+    at: Position = START,
 ) -> Ending:
     """Train from `at` to the end of the budget, an early stop or an interruption; save at each of them.
 
-    Raises NonFiniteError when a loss was not finite; the weights are then those from before that update.
+    Raises NonFiniteError when a loss was not finite; the weights are then those from before that update, and nothing
+    was saved since.
     """
-    stream = batches.start(at)
     saved = at
-    while at.step < agenda.total and not (early := _stop(callbacks)):
-        # 1. steps, until something is due
-        last = min(agenda.following(at.step), at.step + BLOCK)
-        done = 0
-        block = hypers.block(at.step, last)
-        for hyper, batch in zip(engine.upload(block), islice(stream, last - at.step), strict=True):
-            engine.step(batch, hyper)
-            done += 1
+    with _closed(batches.start(at)) as stream:
+        work = zip(_uploaded(engine, hypers, at.step, agenda.total), stream, strict=True)
+        while at.step < agenda.total and _reason_to_stop(callbacks) is None:
+            # 1. steps, until something is due
+            done = 0
+            for hyper, batch in islice(work, agenda.following(at.step) - at.step):
+                engine.step(batch, hyper)
+                done += 1
+                if pulse.due():
+                    break
+            at = _advanced(at, done, batches.per_epoch)
+
+            # 2. numbers that are not finite end the run here, before anything of them is kept
+            _refuse_non_finite(engine, at)
+
+            # 3. what the steps added up to, and how good the weights are
+            if agenda.evaluates(at.step) or agenda.log.due(at.step):
+                rows = _rows(engine.drain(), at, agenda.per_epoch, hypers)
+                if evaluation is not None and agenda.evaluates(at.step):
+                    rows = _with(rows, evaluation.split, engine.evaluate(evaluation.batches))
+                    for callback in callbacks:
+                        callback.evaluated(engine, rows)
+                recorder.rows(rows)
+
+            # 4. the clock, the checkpoint, the signals
+            save = agenda.save.due(at.step) or pulse.asked is not None
             if pulse.due():
-                break
-        at = _advanced(at, done, batches.per_epoch)
-
-        # 2. a loss that was not finite ends the run here, before anything of it is kept
-        _refuse_non_finite(engine.bad_steps())
-
-        # 3. what the steps added up to, and how good the weights are
-        evaluates = agenda.evaluates(at.step)
-        if evaluates or agenda.log.due(at.step):
-            rows = _rows(engine.drain(), at, agenda.per_epoch, hypers, block[done - 1])
-            if evaluates and evaluation is not None:
-                results = engine.evaluate(evaluation.batches)
-                rows = [
-                    row._replace(metrics={**row.metrics, **as_row(evaluation.split, result)})
-                    for row, result in zip(rows, results, strict=True)
-                ]
-                for callback in callbacks:
-                    callback.evaluated(engine, rows)
-            recorder.rows(rows)
-
-        # 4. the clock, the checkpoint, the signals
-        due_by_clock = recorder.tick(at) if pulse.due() else False
-        pulse.rest()
-        if pulse.asked or due_by_clock or agenda.save.due(at.step):
-            recorder.save(engine, at, callbacks)
-            saved = at
-        if pulse.asked:
-            return Ending(at, "interrupted", f"stopped by {pulse.asked} at step {at.step:,}")
+                save = recorder.tick(at) or save
+                pulse.rest()
+            if save:
+                recorder.save(engine, at, callbacks)
+                saved = at
+            if pulse.asked is not None and saved == at:
+                return Ending(at, "interrupted", f"stopped by {pulse.asked} at step {at.step:,}")
 
     if saved != at:
         recorder.save(engine, at, callbacks)
-    early = _stop(callbacks)
+    early = _reason_to_stop(callbacks)
     return Ending(at, "early stop", early) if early else Ending(at, "budget", "the budget is spent")
 
 
-def _stop(callbacks: Sequence[Callback]) -> str | None:
+@contextmanager
+def _closed(stream: Iterator[Batch]) -> Generator[Iterator[Batch]]:
+    """Close a stream of batches at the end, which stops its workers; a traceback would keep it alive otherwise."""
+    try:
+        yield stream
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()
+
+
+def _uploaded(engine: Engine, hypers: Hypers, first: int, total: int) -> Iterator[Any]:
+    """Yield what `engine.step` takes as hyperparameters, step by step, computed and uploaded by blocks."""
+    for low in range(first, total, BLOCK):
+        yield from engine.upload(hypers.block(low, min(low + BLOCK, total)))
+
+
+def _reason_to_stop(callbacks: Sequence[Callback]) -> str | None:
     return next((reason for callback in callbacks if (reason := callback.stop())), None)
 
 
@@ -107,26 +122,37 @@ def _advanced(at: Position, steps: int, per_epoch: int) -> Position:
     return Position(at.epoch + epochs, batch, at.step + steps)
 
 
-def _refuse_non_finite(bad_steps: Sequence[int | None]) -> None:
-    for step in bad_steps:
-        if step is not None:
-            raise NonFiniteError(
-                f"the loss at step {step:,} is not finite; its update was not made. "
-                "Usually the learning rate is too large: try optimizer.lr at a third, or "
-                "schedules.lr.warmup_steps=100. Otherwise look for a logarithm or division of zero in the model or loss."
+def _refuse_non_finite(engine: Engine, at: Position) -> None:
+    """Raise NonFiniteError where a loss or weight of any run is not finite."""
+    for bad, finite in zip(engine.bad_steps(), engine.finite(), strict=True):
+        if bad is None and finite:
+            continue
+        if bad is not None and finite:
+            what = f"the loss at step {bad:,} is not finite; its update was not made."
+        else:
+            what = (
+                f"weights became NaN or infinite by step {bad or at.step:,} although the losses before it were finite: "
+                "an update was too large, or its gradient not finite."
             )
+        raise NonFiniteError(
+            f"{what} Usually the learning rate is too large: try optimizer.lr at a third, or "
+            "schedules.lr.warmup_steps=100. Otherwise look for a logarithm, square root or division at zero in the "
+            "model or loss."
+        )
 
 
-def _rows(
-    means: Sequence[Mapping[str, float]],
-    at: Position,
-    per_epoch: int,
-    hypers: Hypers,
-    values: Sequence[Sequence[float]],
-) -> list[Row]:
+def _rows(means: Sequence[Mapping[str, float]], at: Position, per_epoch: int, hypers: Hypers) -> list[Row]:
     """One row a run: where it is, its hyperparameters at the last step, its train metrics since the last row."""
-    epoch = at.step / per_epoch
+    epoch, last = at.step / per_epoch, hypers.block(at.step - 1, at.step)[0].tolist()
     return [
-        Row(run, at.step, epoch, {**dict(zip(hypers.names, map(float, value), strict=True)), **as_row("train", mean)})
-        for run, (mean, value) in enumerate(zip(means, values, strict=True))
+        Row(run, at.step, epoch, {**dict(zip(hypers.names, values, strict=True)), **as_row("train", mean)})
+        for run, (mean, values) in enumerate(zip(means, last, strict=True))
+    ]
+
+
+def _with(rows: Sequence[Row], split: str, results: Sequence[Mapping[str, float]]) -> list[Row]:
+    """Return the rows with the metrics of an evaluation added, run by run."""
+    return [
+        row._replace(metrics={**row.metrics, **as_row(split, result)})
+        for row, result in zip(rows, results, strict=True)
     ]

@@ -2,12 +2,14 @@
 
 If any loss is not finite, neither is the sum of losses from then on: `sum - sum` is 0 or NaN. So one number says
 whether to skip this update and all after it, without asking the host. Sums are float64 where the device has it.
+
+The guard is three operations on single numbers a step; the sums themselves are what any loop with metrics has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,7 +18,11 @@ from shoal.tasks import Metric
 
 
 class Meter:
-    """Running sums of the loss and of the metrics that are measured in training."""
+    """Running sums of the loss and of the metrics that are measured in training.
+
+    `bad` is what torch's fused optimizers take as `found_inf`: 1.0 from the first loss on that was not finite, else
+    0.0. It stays the same tensor.
+    """
 
     def __init__(self, metrics: Mapping[str, Metric], device: torch.device) -> None:
         self.metrics = {name: metric for name, metric in metrics.items() if metric.in_training}
@@ -31,7 +37,7 @@ class Meter:
     def add(self, losses: Tensor, outputs: Tensor, targets: Tensor, size: int) -> None:
         """Add one batch: its losses ([B], or their mean as a scalar) and statistics; judge whether all were finite."""
         if losses.ndim:
-            self.loss.add_(losses.sum())
+            self.loss.add_(losses.sum(dtype=self.dtype))
         else:
             self.loss.add_(losses, alpha=size)
         for name, metric in self.metrics.items():
@@ -39,7 +45,7 @@ class Meter:
             for key, values in metric.statistics(outputs, targets).items():
                 if key not in sums:
                     sums[key] = torch.zeros((), dtype=self.dtype, device=self.device)
-                sums[key].add_(values.sum())
+                sums[key].add_(values.sum(dtype=self.dtype))
         self.count += size
         torch.sub(self.loss, self.loss, out=self.bad).ne_(0)
         self.bad_steps.add_(self.bad)
@@ -49,12 +55,14 @@ class Meter:
         return int(self.bad_steps.item())
 
     def drain(self) -> dict[str, float]:
-        """Return the means over examples and start again."""
+        """Return the means over examples since the last drain, and start again; nothing where there were none."""
         if self.count == 0:
             return {}
-        means = {"loss": float(self.loss.item()) / self.count}
+        totals = [self.loss, *(total for sums in self.sums.values() for total in sums.values())]
+        values = iter(cast("list[float]", torch.stack(totals).tolist()))  # one wait for the device
+        means = {"loss": next(values) / self.count}
         for name, metric in self.metrics.items():
-            means[name] = metric.finish({key: float(s.item()) / self.count for key, s in self.sums[name].items()})
+            means[name] = metric.finish({key: next(values) / self.count for key in self.sums[name]})
         self.reset()
         return means
 
@@ -73,6 +81,6 @@ class Meter:
         self.reset()
         self.loss.copy_(state["loss"])
         self.count = int(state["count"])
-        for name, sums in state["sums"].items():
-            if name in self.sums:
-                self.sums[name] = {key: s.to(self.device, self.dtype).clone() for key, s in sums.items()}
+        for name in self.metrics:
+            saved: Mapping[str, Tensor] = state["sums"].get(name, {})
+            self.sums[name] = {key: total.to(self.device, self.dtype).clone() for key, total in saved.items()}

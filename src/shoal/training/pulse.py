@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -37,9 +37,10 @@ class Pulse:
         return self.clock() >= self.next
 
     def rest(self) -> None:
-        """Be quiet for another interval."""
-        if self.asked is None:
-            self.next = self.clock() + self.seconds
+        """Be quiet for another interval, unless a signal has come."""
+        self.next = self.clock() + self.seconds
+        if self.asked is not None:  # looked at last: a signal may come between any two lines
+            self.next = float("-inf")
 
     def ask(self, reason: str) -> None:
         """Ask the loop to stop at the next step boundary."""
@@ -47,7 +48,7 @@ class Pulse:
         self.next = float("-inf")
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> Generator[None]:
         """Turn SIGINT and SIGTERM into a request; outside the main thread signals are left alone."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -64,4 +65,4 @@ class Pulse:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set from Python

@@ -1,4 +1,4 @@
-"""What watches evaluations: the best weights, and when to stop early."""
+"""What watches the evaluations of one run: the best weights, and when to stop early. A stack has a set for each run."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def better(value: float, than: float | None, *, higher: bool) -> bool:
 
 
 class BestWeights:
-    """Keeps the weights of the best evaluation so far, by one metric."""
+    """Keeps the weights of the best evaluation so far, by one metric; the first of equals."""
 
     name = "best"
 
-    def __init__(self, metric: str, *, higher: bool) -> None:
-        self.metric, self.higher = metric, higher
+    def __init__(self, metric: str, *, higher: bool, run: int = 0) -> None:
+        self.metric, self.higher, self.run = metric, higher, run
         self.value: float | None = None
         self.step: int | None = None
         self.metrics: dict[str, float] = {}
 
     def evaluated(self, engine: Engine, rows: Sequence[Row]) -> None:
         """Keep the weights if the metric improved."""
-        for row in rows:
-            value = row.metrics[self.metric]
-            if better(value, self.value, higher=self.higher):
-                self.value, self.step, self.metrics = value, row.step, dict(row.metrics)
-                engine.keep(row.run)
+        row = rows[self.run]
+        value = row.metrics[self.metric]
+        if better(value, self.value, higher=self.higher):
+            self.value, self.step, self.metrics = value, row.step, dict(row.metrics)
+            engine.keep(self.run)
 
     def stop(self) -> str | None:
         """Never ask to stop."""
@@ -53,26 +53,28 @@ class EarlyStop:
 
     name = "early_stop"
 
-    def __init__(self, metric: str, *, higher: bool, patience: int) -> None:
-        self.metric, self.higher, self.patience = metric, higher, patience
+    def __init__(self, metric: str, *, higher: bool, patience: int, run: int = 0) -> None:
+        self.metric, self.higher, self.patience, self.run = metric, higher, patience, run
         self.value: float | None = None
         self.waited = 0
 
     def evaluated(self, engine: Engine, rows: Sequence[Row]) -> None:
         """Count evaluations since the last improvement."""
         del engine
-        for row in rows:
-            value = row.metrics[self.metric]
-            if better(value, self.value, higher=self.higher):
-                self.value, self.waited = value, 0
-            else:
-                self.waited += 1
+        value = rows[self.run].metrics[self.metric]
+        if better(value, self.value, higher=self.higher):
+            self.value, self.waited = value, 0
+        else:
+            self.waited += 1
 
     def stop(self) -> str | None:
         """Return the reason once patience is spent."""
         if self.waited < self.patience:
             return None
-        return f"early stop: {self.metric} did not improve on {self.value:.6g} for {self.waited} evaluations"
+        evaluations = f"{self.waited} evaluation{'s' * (self.waited != 1)}"
+        if self.value is None:
+            return f"early stop: {self.metric} was not finite in {evaluations}"
+        return f"early stop: {self.metric} did not improve on {self.value:.6g} for {evaluations}"
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value and how long it has stood."""

@@ -1,0 +1,252 @@
+"""The life of a run: trained once, continued, set aside, explained, and recorded however it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import shoal
+from shoal.assembly import Screen, conduct
+from shoal.checkpoints import newest
+from shoal.errors import CheckpointError, NonFiniteError, RecipeError
+from shoal.recipe.compose import compose
+from shoal.store import RunFolder, read_journal, record
+
+QUICK = ["budget.steps=30", "evaluate.every=10", "checkpoint.every=10"]
+
+
+def train(runs: Path, *words: str, again: bool = False) -> tuple[RunFolder, str]:
+    """Train the quick digits run; return its folder and what was said."""
+    said = io.StringIO()
+    quick = QUICK if not any(word.startswith("budget.") for word in words) else []
+    folder = conduct(compose("digits_mlp", [*quick, *words]), runs=runs, screen=Screen(said), again=again)
+    return folder, said.getvalue()
+
+
+def test_a_run_leaves_every_file_that_the_design_names(tmp_path: Path) -> None:
+    folder, said = train(tmp_path)
+    for path in (folder.recipe, folder.record, folder.history, folder.timing, folder.log, folder.lock):
+        assert path.is_file(), path
+    facts = record.read(folder)
+    assert facts["status"] == "finished"
+    assert facts["steps"] == facts["total_steps"] == 30
+    assert set(facts["metrics"]) >= {"test.accuracy", "test.loss", "valid.accuracy", "valid.loss", "train.loss"}
+    assert facts["plan"]["engine"] == "solo"
+    assert facts["data"]["sizes"] == {"train": 1257, "valid": 180, "test": 360}
+    assert facts["data"]["normalisation"]["mean"]
+    rows, bad = read_journal(folder.history)
+    assert bad == 0
+    assert [row["step"] for row in rows] == [10, 20, 30, 30]
+    assert folder.log.read_text().splitlines() == said.splitlines() or "signature" in folder.log.read_text()
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    folder, _ = train(tmp_path)
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    again, said = train(tmp_path)
+    assert again == folder
+    assert said == ""
+    assert before == {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+
+def test_the_same_meaning_under_another_name_is_the_same_run(tmp_path: Path) -> None:
+    folder, _ = train(tmp_path)
+    other, said = train(tmp_path, "name=another", "optimizer.lr=1e-1", "seed=0.0", "device=cpu", "log.every=7")
+    assert (other, said) == (folder, "")
+
+
+def test_another_seed_is_another_run_of_the_same_experiment(tmp_path: Path) -> None:
+    first, _ = train(tmp_path)
+    second, _ = train(tmp_path, "seed=1")
+    assert first.path.parent == second.path.parent
+    assert first.history.read_bytes() != second.history.read_bytes()
+
+
+def test_again_sets_the_old_run_aside(tmp_path: Path) -> None:
+    folder, _ = train(tmp_path)
+    marked = folder.path / "mine.txt"
+    marked.write_text("kept")
+    new, said = train(tmp_path, again=True)
+    assert new == folder
+    assert "set aside" in said
+    (aside,) = folder.path.parent.glob("seed-0.aside-*")
+    assert (aside / "mine.txt").read_text() == "kept"
+    assert (aside / "history.jsonl").read_bytes() == new.history.read_bytes()
+
+
+def test_the_callers_randomness_and_settings_are_left_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    random.seed(5)
+    before = torch.rand(1).item(), np.random.rand(), random.random()  # noqa: NPY002
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    random.seed(5)
+    train(tmp_path)
+    assert (torch.rand(1).item(), np.random.rand(), random.random()) == before  # noqa: NPY002
+
+
+def test_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> None:
+    words = ["best.metric=valid.accuracy", "optimizer.lr=1.5", "schedules.lr=constant"]
+    folder, _ = train(tmp_path, *words)
+    facts = record.read(folder)
+    rows, _ = read_journal(folder.history)
+    evaluated = [row for row in rows if "valid.accuracy" in row]
+    top = max(row["valid.accuracy"] for row in evaluated)
+    assert facts["best"]["value"] == facts["metrics"]["valid.accuracy"] == top
+    assert facts["best"]["step"] == next(row["step"] for row in evaluated if row["valid.accuracy"] == top)
+    run = shoal.load(folder.path)
+    assert run.test() == {k: v for k, v in facts["metrics"].items() if k.startswith("test.")}
+
+
+def test_early_stop_ends_the_run_and_says_why(tmp_path: Path) -> None:
+    folder, _ = train(
+        tmp_path, "early_stop.patience=1", "early_stop.metric=valid.accuracy", "optimizer.lr=1e-12", "evaluate.every=5"
+    )
+    facts = record.read(folder)
+    assert facts["status"] == "finished"
+    assert facts["steps"] == 10
+    assert "early stop: valid.accuracy did not improve" in facts["reason"]
+
+
+def test_a_loss_that_is_not_finite_fails_the_run_before_the_update(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError, match=r"the loss at step \d+ is not finite; its update was not made") as caught:
+        train(tmp_path, "optimizer.lr=1e20")
+    assert "optimizer.lr" in str(caught.value)
+    (path,) = tmp_path.glob("*/seed-0")
+    folder = RunFolder(path)
+    facts = record.read(folder)
+    assert facts["status"] == "failed"
+    assert "not finite" in facts["reason"]
+    loaded = newest(folder.checkpoints)
+    assert loaded is not None
+    assert all(value.isfinite().all() for value in loaded.states["engine"]["parameters"].values())
+
+
+def test_a_failed_run_keeps_its_traceback_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shoal.training import solo
+
+    whole, _ = train(tmp_path / "whole")
+    step, calls = solo.SoloEngine.step, []
+
+    def failing(self: Any, batch: Any, hyper: Any) -> None:
+        calls.append(1)
+        if len(calls) == 25:
+            raise ValueError("broken on purpose")
+        step(self, batch, hyper)
+
+    monkeypatch.setattr(solo.SoloEngine, "step", failing)
+    with pytest.raises(ValueError, match="broken on purpose"):
+        train(tmp_path / "broken")
+    (path,) = (tmp_path / "broken").glob("*/seed-0")
+    facts = record.read(RunFolder(path))
+    assert (facts["status"], facts["reason"]) == ("failed", "ValueError: broken on purpose")
+    assert "Traceback" in (path / "train.log").read_text()
+    monkeypatch.undo()
+    resumed, said = train(tmp_path / "broken")
+    assert "resuming at step 20" in said
+    assert resumed.history.read_bytes() == whole.history.read_bytes()
+    assert record.read(resumed)["metrics"] == record.read(whole)["metrics"]
+    assert record.read(resumed)["attempts"] == 2
+
+
+def stopped(runs: Path) -> RunFolder:
+    """A run that failed after its checkpoint at step 20."""
+    folder, _ = train(runs)
+    record.update(folder, status="killed")
+    (newest_path,) = folder.checkpoints.glob("step-00000030")
+    assert newest_path.is_dir()
+    return folder
+
+
+def test_a_damaged_checkpoint_is_named_set_aside_and_passed_over(tmp_path: Path) -> None:
+    folder = stopped(tmp_path)
+    expected = folder.history.read_bytes()
+    engine = folder.checkpoints / "step-00000030" / "engine.pt"
+    data = bytearray(engine.read_bytes())
+    data[len(data) // 2] ^= 1
+    engine.write_bytes(data)
+    again, said = train(tmp_path)
+    assert "damaged checkpoint was set aside" in said
+    assert "engine.pt" in said
+    assert "resuming at step 20" in said
+    assert (folder.checkpoints / "step-00000030.damaged").is_dir()
+    assert again.history.read_bytes() == expected
+
+
+def test_where_all_checkpoints_are_damaged_nothing_is_deleted(tmp_path: Path) -> None:
+    folder = stopped(tmp_path)
+    for engine in folder.checkpoints.glob("step-*/engine.pt"):
+        engine.write_bytes(b"")
+    before = sorted(folder.checkpoints.rglob("*"))
+    with pytest.raises(CheckpointError, match=r"no checkpoint can be trusted(.|\n)*--again"):
+        train(tmp_path)
+    assert sorted(folder.checkpoints.rglob("*")) == before
+    assert record.read(folder)["status"] == "failed"
+
+
+def test_other_data_is_another_run_and_is_said_to_be(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int64)
+
+    def run(data: Any) -> shoal.Run:
+        return shoal.train(
+            dataset=data, model="mlp", batch_size=8, budget={"steps": 4}, runs=tmp_path, quiet=True, seed=0
+        )
+
+    first, same, other = run((x, y)), run((x.copy(), y.copy())), run((x, 1 - y))
+    assert first.folder == same.folder
+    assert first.folder != other.folder
+    assert "the data changed since" in (other.folder / "train.log").read_text()
+
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["batch_size=2000"], r"batch_size = 2,000: the train split has 1,257 examples"),
+        (["best.metric=valid.acuracy"], r"best.metric = 'valid.acuracy'.*did you mean 'valid.accuracy'"),
+        (["early_stop.patience=2", "early_stop.metric=loss"], r"early_stop.metric = 'loss'.*There are: valid.loss"),
+        (["schedules.lr.warmup_steps=31"], r"warmup_steps = 31 is longer than the training"),
+        (["budget.epochs=0.001"], r"budget.epochs = 0.001: that is less than one step"),
+        (["device=cuda:7"], r"device = 'cuda:7': this machine has"),
+    ],
+)
+def test_bad_input_is_said_before_a_folder_is_made(tmp_path: Path, words: list[str], message: str) -> None:
+    runs = tmp_path / "runs"
+    with pytest.raises(RecipeError, match=message):
+        train(runs, *words)
+    assert not runs.exists()
+
+
+def test_a_plan_that_cannot_be_repeated_is_said(tmp_path: Path) -> None:
+    folder = stopped(tmp_path)
+    plan = {**record.read(folder)["plan"], "torch": "2.0.0"}
+    record.update(folder, plan=plan)
+    _, said = train(tmp_path)
+    assert "the plan cannot be repeated (torch 2.0.0 -> " in said
+
+
+def test_resuming_repeats_the_number_of_threads(tmp_path: Path) -> None:
+    folder = stopped(tmp_path)
+    record.update(folder, plan={**record.read(folder)["plan"], "threads": 2})
+    try:
+        train(tmp_path)
+        assert record.read(folder)["plan"]["threads"] == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_the_record_is_valid_json_with_the_contracts_keys(tmp_path: Path) -> None:
+    folder, _ = train(tmp_path)
+    json.loads(folder.record.read_text())
+    assert list(record.result(folder)) == ["run", "signature", "seed", "status", "folder", "steps", "metrics"]

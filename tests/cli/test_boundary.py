@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.synthetic import holder, make_run
+
+from shoal.cli import show
+from shoal.errors import NonFiniteError
+
+COMMANDS = ["train", "ls", "show", "logs", "test", "rm", "schema"]
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def run(*words: Any, **options: Any) -> int:
+        raise error
+
+    return run
+
+
+def test_help_lists_the_commands_in_their_order(shoal: Any) -> None:
+    bare, asked = shoal(), shoal("--help")
+    assert (bare.code, asked.code) == (0, 0)
+    assert bare.out == asked.out
+    at = [asked.out.index(f"\n  {command} ") for command in COMMANDS]
+    assert at == sorted(at)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(shoal: Any, command: str) -> None:
+    answer = shoal(command, "--help")
+    assert answer.code == 0
+    assert answer.out.startswith(f"Usage: shoal {command} ")
+    assert answer.err == ""
+
+
+def test_help_of_train_has_examples(shoal: Any) -> None:
+    assert "shoal train digits_mlp optimizer.lr=0.05 seed=1\n" in shoal("train", "--help").out
+
+
+def test_the_version_is_told(shoal: Any) -> None:
+    answer = shoal("--version")
+    assert (answer.code, answer.out.split()[0]) == (0, "shoal")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["shwo"], "shoal: unknown command 'shwo': did you mean 'show'? There are: "),
+        (["ls", "--jsn"], "Did you mean '--json'?"),
+        (["ls", "--limit", "0"], "shoal: Invalid value for '--limit'"),
+        (["show"], "shoal: Missing argument 'RUN'"),
+        (["ls", "surplus"], "shoal: Got unexpected extra argument"),
+        (["--verbos"], "shoal: No such option"),
+    ],
+)
+def test_a_command_line_that_is_wrong_is_bad_input(shoal: Any, words: list[str], message: str) -> None:
+    answer = shoal(*words)
+    assert (answer.code, answer.out) == (2, "")
+    assert message in answer.err
+    assert "--help'." in answer.err
+
+
+def test_an_error_of_shoal_is_its_message_and_its_code(shoal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "run", raising(NonFiniteError("the loss is \x1b[31mnan\nat step 3")))
+    answer = shoal("show", "x")
+    assert (answer.code, answer.out, answer.err) == (1, "", "shoal: the loss is \\x1b[31mnan\nat step 3\n")
+
+
+def test_an_unexpected_error_keeps_its_traceback(shoal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "run", raising(ZeroDivisionError("unforeseen")))
+    answer = shoal("show", "x")
+    assert answer.code == 1
+    assert answer.err.startswith("Traceback (most recent call last)")
+    assert "ZeroDivisionError: unforeseen" in answer.err
+
+
+def test_ctrl_c_ends_quietly(shoal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "run", raising(KeyboardInterrupt()))
+    answer = shoal("show", "x")
+    assert (answer.code, answer.err) == (130, "shoal: interrupted\n")
+
+
+def test_the_folder_of_runs_is_an_option_or_a_variable(
+    shoal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path / "mine", "digits")
+    assert len(shoal("ls", "--runs", "mine").lines) == 1
+    monkeypatch.setenv("SHOAL_RUNS", str(tmp_path / "mine"))
+    assert len(shoal("ls").lines) == 1
+    assert shoal("ls", "--runs", "elsewhere").lines == []
+
+
+@pytest.mark.parametrize("argument", ["optimizer.lr=-1", "name=--json", "-1"])
+def test_settings_and_options_stand_in_any_order(shoal: Any, monkeypatch: pytest.MonkeyPatch, argument: str) -> None:
+    """Only the parsing: the command itself needs torch."""
+    given: dict[str, Any] = {}
+
+    def run(words: list[str], **options: Any) -> int:
+        given.update(options, words=words)
+        return 75
+
+    module = type(sys)("shoal.cli.train")
+    module.run = run  # pyright: ignore
+    monkeypatch.setitem(sys.modules, "shoal.cli.train", module)
+    monkeypatch.setattr(sys.modules["shoal.cli"], "train", module, raising=False)
+    answer = shoal("train", argument, "--json", "digits", "--module", "a", "-vv", "seed=1", "--module", "b", "--again")
+    if argument == "-1":
+        assert answer.code == 2
+        return
+    assert answer.code == 75
+    assert given == {
+        "words": [argument, "digits", "seed=1"],
+        "runs": Path("runs"),
+        "config_dir": None,
+        "modules": ["a", "b"],
+        "again": True,
+        "json": True,
+        "verbose": 2,
+    }
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    for index in range(300):
+        make_run(tmp_path / "runs", f"run{index}", reason="x" * 400, status="failed")
+    answer = subprocess.run(
+        f"{sys.executable} -m shoal ls | head -1; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stderr == ""
+    assert answer.stdout.splitlines()[1:] == ["0"]
+
+
+def test_without_stdout_nothing_breaks(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs")
+    answer = subprocess.run(
+        f"{sys.executable} -m shoal ls >&-", shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_a_terminal_that_has_few_characters_gets_the_others_replaced(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "shoal", "ls"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env=environment)
+    assert answer.stdout.startswith("? finished  digits-")
+
+
+def test_sigint_ends_a_command_with_130(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "runs")
+    folder.log.write_text("first line\n")
+    with holder(folder):
+        command = [sys.executable, "-m", "shoal", "logs", "-f", "digits"]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "first line\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "shoal: interrupted\n")

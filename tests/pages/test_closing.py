@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+from tests.synthetic import make_run
+
+from shoal.pages.closing import closing
+from shoal.store import record
+
+
+def shown(folder: Path, *, terminal: bool, **facts: object) -> str:
+    run = make_run(folder, metrics={"test.accuracy": 0.98611, "valid.loss": 0.1}, seconds=12.3, **facts)
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, color_system=None, width=200)
+    console.print(closing(record.result(run), record.read(run)))
+    return file.getvalue()
+
+
+def test_the_closing_table_has_the_result_and_what_to_do_with_it(tmp_path: Path) -> None:
+    for terminal in (True, False):
+        text = shown(
+            tmp_path / str(terminal), terminal=terminal, best={"metric": "valid.loss", "value": 0.1, "step": 20}
+        )
+        for part in (
+            "0.9861",
+            "40 in 12 s",
+            "the best by valid.loss, of step 20",
+            "shoal show ",
+            "shoal test ",
+            "shoal ls",
+        ):
+            assert part in text, part
+        assert "shoal.load('" in text
+        assert ("─" in text) == terminal
+
+
+def test_a_run_without_metrics_closes_too(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    Console(file=io.StringIO()).print(closing(record.result(run), {}))
+
+
+def test_foreign_text_does_not_act(tmp_path: Path) -> None:
+    text = shown(tmp_path, terminal=True, reason="\x1b[2J[bold]x")
+    assert "\x1b[2J" not in text
+    assert r"\x1b[2J[bold]x" in text
