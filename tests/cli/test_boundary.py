@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,8 +107,7 @@ def test_settings_and_options_stand_in_any_order(shoal: Any, monkeypatch: pytest
         given.update(options, words=words)
         return 75
 
-    module = type(sys)("shoal.cli.train")
-    module.run = run  # pyright: ignore
+    module = SimpleNamespace(run=run)
     monkeypatch.setitem(sys.modules, "shoal.cli.train", module)
     monkeypatch.setattr(sys.modules["shoal.cli"], "train", module, raising=False)
     answer = shoal("train", argument, "--json", "digits", "--module", "a", "-vv", "seed=1", "--module", "b", "--again")
@@ -127,8 +127,8 @@ def test_settings_and_options_stand_in_any_order(shoal: Any, monkeypatch: pytest
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
-    for index in range(300):
-        make_run(tmp_path / "runs", f"run{index}", reason="x" * 400, status="failed")
+    for index in range(20):
+        make_run(tmp_path / "runs", f"run{index}", reason="x" * 10_000, status="failed")
     answer = subprocess.run(
         f"{sys.executable} -m shoal ls | head -1; echo ${{PIPESTATUS[0]}}",
         shell=True,

@@ -53,5 +53,6 @@ def test_types_and_bounds_are_words(shoal: Any) -> None:
     text = shoal("schema").out
     assert "Optional[" not in text
     assert "Union[" not in text
-    assert "none | batch | group" in text
-    assert "≥0 <1" in text
+    assert "one of: none, batch, group" in text
+    assert "≥0 <1 " in text
+    assert "≥0 <2^63 " in text

@@ -14,6 +14,7 @@ from shoal.recipe.tables import TABLES
 def own_entries() -> Iterator[None]:
     table, builders = dict(TABLES["model"]), dict(BUILDERS)
     yield
-    for current, before in ((TABLES["model"], table), (BUILDERS, builders)):
-        current.clear()
-        current.update(before)  # pyright: ignore
+    TABLES["model"].clear()
+    TABLES["model"].update(table)
+    BUILDERS.clear()
+    BUILDERS.update(builders)

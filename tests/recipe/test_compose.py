@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,8 @@ def test_several_values_are_refused_in_one_training(word: str) -> None:
     st.text(max_size=30), st.sampled_from(["", "optimizer", "optimizer.lr", "seed", "budget.epochs", "schedules.lr.x"])
 )
 def test_any_words_compose_or_are_refused(text: str, key: str) -> None:
-    try:
+    with contextlib.suppress(RecipeError):
         parse(apply({}, [override(f"{key}={text}")]))
-    except RecipeError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize(
@@ -170,10 +169,8 @@ def test_nothing_is_imported_because_a_file_says_so(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(tmp_path)
     for line in ("model: {_target_: trap.run}", "model: trap", "model: {name: external, source: trap.run}"):
         (tmp_path / "mine.yaml").write_text(line)
-        try:
+        with contextlib.suppress(RecipeError):
             compose("mine", config_dir=tmp_path)
-        except RecipeError:
-            continue
 
 
 def test_composing_leaves_a_hydra_of_the_callers_alone() -> None:

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from shoal.recipe.fields import ALWAYS, NEVER, Flag, Float, Int, Settings, Text, marks, setting
 
-
 HUGE = pytest.param(10**5000, id="huge")
 
 

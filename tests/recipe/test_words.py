@@ -52,6 +52,6 @@ def test_a_value_is_cut_where_it_is_long_or_deep(value: Any) -> None:
     assert len(shown(value)) < 200
 
 
-@given(st.none() | st.booleans() | st.integers(-1000, 1000) | st.text(max_size=20))
+@given(st.none() | st.booleans() | st.integers(-1000, 1000) | st.text(max_size=7))
 def test_a_short_value_is_shown_whole(value: Any) -> None:
     assert shown(value) == ("null" if value is None else repr(value))

@@ -14,6 +14,7 @@ from shoal.tasks import BUILDERS
 def own_entries() -> Iterator[None]:
     table, builders = dict(TABLES["task"]), dict(BUILDERS)
     yield
-    for current, before in ((TABLES["task"], table), (BUILDERS, builders)):
-        current.clear()
-        current.update(before)  # pyright: ignore
+    TABLES["task"].clear()
+    TABLES["task"].update(table)
+    BUILDERS.clear()
+    BUILDERS.update(builders)

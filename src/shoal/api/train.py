@@ -8,6 +8,8 @@ from typing import Any
 
 from shoal.api.run import Run
 from shoal.assembly import Screen, conduct, from_python
+from shoal.assembly.source import qualified_name
+from shoal.errors import RecipeError
 from shoal.recipe import Recipe, parse
 from shoal.recipe.compose import apply, preset_mapping
 
@@ -50,7 +52,7 @@ def train(
     folder = Path(config_dir) if config_dir is not None else None
     data = _base(recipe, folder)
     if loss is not None and task is None and "task" not in data:
-        parts["task"] = {"name": "external", "source": _qualified(loss)}
+        parts["task"] = {"name": "external", "source": qualified_name(loss, "loss")}
     changes = {**parts, **settings, **(overrides or {})}
     full = parse(apply(data, list(_flat(changes).items()), config_dir=folder))
     location = conduct(full, objects, runs=Path(runs), screen=Screen(quiet=quiet), again=again)
@@ -64,7 +66,9 @@ def _base(recipe: str | Recipe | Mapping[str, Any] | None, config_dir: Path | No
         return recipe.mapping()
     if isinstance(recipe, str):
         return preset_mapping(recipe, config_dir=config_dir)
-    return dict(recipe)
+    if not isinstance(recipe, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise RecipeError(f"expected a preset's name, a shoal.Recipe or a mapping of keys, found {recipe!r}.")
+    return apply({}, list(_flat(recipe).items()), config_dir=config_dir)
 
 
 def _flat(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +82,3 @@ def _flat(changes: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = value
     return flat
-
-
-def _qualified(loss: Any) -> str:
-    return f"{loss.__module__}.{loss.__qualname__}"

@@ -79,7 +79,9 @@ def _kind(source: Any) -> str:
 
 
 def _unregistered(key: str, value: Any) -> str:
+    named = getattr(value, "__qualname__", repr(value))
+    alone = f" To replace the loss alone, pass loss={named}." if key == "task" else ""
     raise RecipeError(
-        f"{key}={value.__qualname__}: a {key} of your own needs a name: decorate it with @shoal.{key}('my-{key}') and pass it "
-        f"again. To replace the loss alone, pass loss={value.__qualname__}."
+        f"{key}={named}: your own {key} needs a name: decorate it, or a function that returns it, with "
+        f"@shoal.{key}('my-{key}') and pass {key}='my-{key}'.{alone}"
     )

@@ -31,27 +31,45 @@ def qualified_name(thing: Any, what: str) -> str:
         bound = cast("functools.partial[Any]", thing)
         return f"{qualified_name(bound.func, what)}({_arguments(bound, what)})"
     name = getattr(thing, "__qualname__", None)
-    if not callable(thing) or name is None:
-        raise RecipeError(
-            f"{what}: expected a class or a function, found {type(thing).__name__}. Pass what builds it (model=Net), not "
-            "what was built: initial weights are a function of the seed."
-            if isinstance(thing, nn.Module)
-            else f"{what}: expected a class or a function, found {thing!r}."
-        )
+    if not callable(thing) or name is None or (what == "loss" and inspect.isclass(thing)):
+        raise RecipeError(_no_factory(thing, what))
     if "<lambda>" in name or getattr(thing, "__closure__", None):
         kind = "a lambda" if "<lambda>" in name else "a closure"
+        named = "" if what == "loss" else f", or name it: {what}=shoal.{what}('my-{what}')(...)"
         raise RecipeError(
             f"{what}: {kind} has no name to be identified by, and a run needs an identity. Define it at the top of a "
-            f"module with def, use functools.partial, or name it: {what}=shoal.{what}('my-{what}')(...)."
+            f"module with def, or use functools.partial{named}."
         )
     return f"{thing.__module__}.{name}"
+
+
+def _no_factory(thing: Any, what: str) -> str:
+    """The sentence for what was passed in the place of a class or function."""
+    found = thing.__name__ if inspect.isclass(thing) else type(thing).__name__
+    if what == "loss":
+        shown = repr(thing) if isinstance(thing, str) else found
+        return (
+            f"loss: expected a function of (outputs, targets), found {shown}. Write one, such as def loss(outputs, "
+            "targets): return F.cross_entropy(outputs, targets, reduction='none'), or bind settings with "
+            "functools.partial(F.cross_entropy, reduction='none', label_smoothing=0.1)."
+        )
+    if isinstance(thing, nn.Module):
+        return (
+            f"{what}: expected a class or a function, found an instance of {found}. Pass what builds it "
+            f"({what}={found}), not what was built: initial weights are a function of the seed. Bind its arguments with "
+            f"functools.partial({found}, ...)."
+        )
+    return f"{what}: expected a class, a function or the name of a {what}, found {thing!r}."
 
 
 def _arguments(bound: functools.partial[Any], what: str) -> str:
     try:
         return json.dumps([bound.args, bound.keywords], sort_keys=True)
     except TypeError as error:
-        raise RecipeError(f"{what}: functools.partial with arguments that are no plain values ({error}).") from error
+        raise RecipeError(
+            f"{what}: functools.partial with arguments that are no plain values ({error}). They are part of the run's "
+            "identity: bind numbers, texts, lists or mappings of them."
+        ) from error
 
 
 def digest(things: Iterable[Any]) -> str:
@@ -66,6 +84,8 @@ def classes_of(model: nn.Module) -> list[type]:
 
 
 def _owner(thing: Any) -> str:
+    if isinstance(thing, functools.partial):
+        return qualified_name(cast("functools.partial[Any]", thing), "functools.partial")
     inner = _unwrapped(thing)
     return f"{inner.__module__}.{inner.__qualname__}"
 

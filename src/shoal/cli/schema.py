@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,9 +9,12 @@ from shoal.cli import output
 from shoal.errors import InputError, nearest
 from shoal.pages.blocks import Block, Column, Grid, Heading
 from shoal.pages.formats import clean
-from shoal.recipe.describe import SIGNS, keys
+from shoal.recipe.describe import keys
 
 Row = Mapping[str, Any]
+
+SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+LARGE = 10**9
 
 
 def run(key: str | None, *, json: bool) -> int:
@@ -61,22 +63,18 @@ def _grid(rows: Sequence[Row]) -> Grid:
 
 
 def _cells(row: Row) -> list[str]:
-    bounds = " ".join(
-        f"{sign}{value:g}" for word, sign in SIGNS.values() if (value := row.get("bounds", {}).get(word)) is not None
-    )
-    return [row["key"], _type(row["type"]), _default(row["default"]), bounds, row["unit"] or "", row["meaning"]]
+    bounds = " ".join(f"{sign}{_bound(row['bounds'][word])}" for word, sign in SIGNS.items() if word in row["bounds"])
+    default = "required" if row["required"] else _value(row["default"])
+    return [row["key"], row["type"], default, bounds, row["unit"] or "", row["meaning"]]
 
 
-def _type(text: str) -> str:
-    """Python's words for a type as a person would say them: `Optional[int]` is int or null."""
-    if optional := re.fullmatch(r"Optional\[(.*)\]", text):
-        text = f"{optional[1]} or null"
-    elif union := re.fullmatch(r"Union\[(.*)\]", text):
-        text = " or ".join(re.split(r", (?![^\[]*\])", union[1]))
-    return re.sub(r"one of \[([^\]]*)\]", lambda found: found[1].replace("'", "").replace(", ", " | "), text)
+def _bound(value: float) -> str:
+    """Return a bound; one like 2^63 as such."""
+    large = isinstance(value, int) and value > LARGE and value.bit_count() == 1
+    return f"2^{int(value).bit_length() - 1}" if large else f"{value:g}"
 
 
-def _default(value: Any) -> str:
+def _value(value: Any) -> str:
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

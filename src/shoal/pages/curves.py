@@ -25,7 +25,7 @@ def curve(title: str, points: Sequence[Point], *, columns: int = 60, rows: int =
     >>> print("\\n".join(curve("loss", [(0, 2.0), (1, 0.5), (2, 1.0)], columns=3, rows=2)))
     loss: 2.000 → 1.000 (lowest 0.5000 at step 1)
     2.000  |█
-    0.5000 |█▁█
+    0.5000 |█▁▆
             step 0 to 2
     """
     finite = [(step, value) for step, value in points if math.isfinite(value)]
@@ -72,7 +72,8 @@ def _row(values: Sequence[float], low: float, high: float, level: int, rows: int
         if not math.isfinite(value):
             cells.append(MISSING if level == 0 else " ")
             continue
-        share = (value - low) / (high - low) if high > low else 0.0
+        span = high / 2 - low / 2  # halves: the difference of two finite values may not be finite
+        share = (value / 2 - low / 2) / span if span > 0 else 0.0
         eighths = 1 + round(share * (8 * rows - 1)) - 8 * level
         cells.append(BLOCKS[max(0, min(8, eighths))])
     return "".join(cells)

@@ -8,6 +8,7 @@ order on the command line.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -56,8 +57,8 @@ def preset_mapping(preset: str, *, config_dir: Path | None = None) -> dict[str, 
     if preset not in known:
         hint = "" if config_dir else " Presets of your own come with --config-dir DIR."
         raise RecipeError(unknown("preset", preset, known) + hint)
-    keys = in_force(known[preset], _folders(config_dir))
-    return {"name": preset, **only(keys, _load(preset, [], config_dir, str(known[preset])))}
+    standings = in_force(known[preset], _folders(config_dir))
+    return {"name": preset, **only(standings, _load(known[preset], preset, []))}
 
 
 def override(word: str) -> tuple[str, Any]:
@@ -103,37 +104,38 @@ def _is_selection(key: str, value: Any) -> bool:
 
 def _selected(path: str, choice: str, config_dir: Path | None) -> dict[str, Any]:
     """The entry with its defaults, or a group file of the user's: `optimizer/fast.yaml` for `optimizer=fast`."""
-    if choice in TABLES[PARTS[path]]:
+    if choice in TABLES[PARTS[path]] or config_dir is None:
         return {"name": choice}
-    group = path.replace(".", "/")
-    own = _folder(config_dir) / group / f"{choice}.yaml" if config_dir else None
-    if own is None or not own.is_file():
+    folder, group = _folder(config_dir), path.replace(".", "/")
+    own = folder / group / f"{choice}.yaml"
+    if not own.is_file():
         return {"name": choice}  # refused by parse, with the nearest name
-    keys = in_force(own, _folders(config_dir), part=path)
-    loaded = _load(None, [f"+{group}@{path}={choice}"], config_dir, str(own))
-    part: Any = only(keys, loaded)
+    standings = in_force(own, _folders(config_dir), part=path)
+    part: Any = only(standings, _load(own, None, [f"+{group}@{path}={choice}"], folder))
     for name in path.split("."):
         part = part[name]
     return part
 
 
-def _load(name: str | None, overrides: list[str], config_dir: Path | None, where: str) -> dict[str, Any]:
-    folder = _folder(config_dir) if config_dir else _packaged()
-    packaged = str(_packaged()).replace("'", "\\'")
-    search = [f"hydra.searchpath=['file://{packaged}']"] if config_dir else []
+def _load(file: Path, name: str | None, overrides: list[str], folder: Path | None = None) -> dict[str, Any]:
+    """Let Hydra merge a file with all that it extends; `folder` is where the names in it start, else its own."""
+    home, packaged = folder or file.parent, _packaged()
+    quoted = str(packaged).replace("'", "\\'")
+    search = [] if home == packaged else [f"hydra.searchpath=['file://{quoted}']"]
     singleton = GlobalHydra.instance()
     of_the_caller = singleton.hydra
     singleton.clear()
     try:
-        with initialize_config_dir(str(folder), version_base="1.3"):
+        with warnings.catch_warnings(), initialize_config_dir(str(home), version_base="1.3"):
+            warnings.simplefilter("ignore")  # a defaults list without _self_ has it at its end, as the docs say
             config = hydra_compose(config_name=name, overrides=[*search, *overrides])
             data = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         key = getattr(error, "full_key", None)  # OmegaConf's errors have one
-        place = f"{where}: {key}" if key else where
+        place = f"{file}: {key}" if key else str(file)
         raise RecipeError(f"{place}: {str(error).splitlines()[0].rstrip('.')}.") from error
     except RecursionError as error:
-        raise RecipeError(f"{where}: the values refer to themselves, or are nested too deeply.") from error
+        raise RecipeError(f"{file}: the values refer to themselves, or are nested too deeply.") from error
     finally:
         singleton.hydra = of_the_caller
     assert isinstance(data, dict)

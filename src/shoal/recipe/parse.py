@@ -115,7 +115,7 @@ def _sentence(cls: type[BaseModel], data: Mapping[str, Any], prefix: str, detail
         return _unknown_key(owner, prefix, [str(item) for item in location])
     if name is None:
         return f"{path or 'recipe'}: {_expectation(detail)}."
-    field, value = owner.model_fields[name], detail["input"]
+    field, value = owner.model_fields[name], _given(data, location[:depth])
     known = marks(field)
     unit = f" ({known.unit})" if known.unit else ""
     if detail["type"] == "missing":
@@ -125,9 +125,14 @@ def _sentence(cls: type[BaseModel], data: Mapping[str, Any], prefix: str, detail
         return f"{path} = {shown(value)}: expected keys below it, such as {path}.{first}=...: {known.meaning}."
     if depth == len(location) and detail["type"] != "literal_error":
         return f"{path} = {shown(value)}: {_expectation(detail)}: {known.meaning}{unit}."
-    for item in location[:depth]:
-        data = data[item]
-    return f"{path} = {shown(data)}: expected {in_words(field.annotation)}: {known.meaning}{unit}."
+    return f"{path} = {shown(value)}: expected {in_words(field.annotation)}: {known.meaning}{unit}."
+
+
+def _given(data: Any, location: Sequence[Any]) -> object:
+    """The value as it was written, before any conversion; None where it is missing."""
+    for item in location:
+        data = cast(Mapping[str, Any], data).get(item) if isinstance(data, Mapping) else getattr(data, item)
+    return cast(object, data)
 
 
 def _field_at(cls: type[BaseModel], location: Sequence[Any]) -> tuple[type[BaseModel], str | None, int]:
