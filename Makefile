@@ -52,5 +52,5 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --editable '.[dev]'
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import hydra, pydantic, rich, torch, typer'
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import click, hydra, pydantic, rich, torch'
 	@touch $(READY)

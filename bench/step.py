@@ -102,8 +102,8 @@ def by_hand(work, steps: int) -> float:
 def by_shoal(work, steps: int) -> float:
     """The whole of `fit`, with history, checkpoints and screen: returns seconds."""
     del steps
-    from shoal.assembly import Screen, conduct as _conduct  # noqa: F401
     import shoal.assembly.conduct  # noqa: F401
+    from shoal.assembly import Screen
 
     module = sys.modules["shoal.assembly.conduct"]
     fit, taken = module.fit, []
@@ -176,7 +176,10 @@ def report(case: str, contender: str, taken: list[float], base: float, arguments
         return
     limit = f"  (limit {LIMITS[case]:.2f})" if contender == "shoal" else ""
     spread = f"{min(taken) * 1e6:.0f}-{max(taken) * 1e6:.0f}"
-    print(f"{case:<12} {contender:<6} {median * 1e6:9.1f} us a step  {spread:>13}  ratio {median / base:.3f}  n={len(taken)}{limit}", flush=True)
+    print(
+        f"{case:<12} {contender:<6} {median * 1e6:9.1f} us a step  {spread:>13}  ratio {median / base:.3f}  n={len(taken)}{limit}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

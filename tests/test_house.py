@@ -18,7 +18,7 @@ MODULES = sorted(SRC.rglob("*.py"))
 
 # Third-party packages, each with what it needs in turn.
 RICH = {"rich", "pygments", "markdown_it", "mdurl"}
-SCREEN = RICH | {"typer", "click", "shellingham", "annotated_doc", "typing_extensions"}
+SCREEN = RICH | {"click", "typing_extensions"}
 PYDANTIC = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
 HYDRA = {"hydra", "omegaconf", "antlr4", "packaging", "yaml", "_yaml"}
 
@@ -32,8 +32,8 @@ ROOMS: dict[str, set[str]] = {
     "shoal.pages": RICH,
 }
 
-# What a command that has to answer at once does without. Pydantic is not among them: typer itself may import it.
-SLOW = {"torch", "hydra", "omegaconf"}
+# What a command that has to answer at once does without.
+SLOW = {"torch", "hydra", "omegaconf", "pydantic"}
 
 LOADED = """
 import importlib, json, pkgutil, sys, sysconfig

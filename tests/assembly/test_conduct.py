@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import shoal
 from shoal.assembly import Screen, conduct
@@ -84,14 +83,14 @@ def test_again_sets_the_old_run_aside(tmp_path: Path) -> None:
 
 def test_the_callers_randomness_and_settings_are_left_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
-    np.random.seed(5)  # noqa: NPY002
+    np.random.seed(5)
     random.seed(5)
-    before = torch.rand(1).item(), np.random.rand(), random.random()  # noqa: NPY002
+    before = torch.rand(1).item(), np.random.rand(), random.random()
     torch.manual_seed(5)
-    np.random.seed(5)  # noqa: NPY002
+    np.random.seed(5)
     random.seed(5)
     train(tmp_path)
-    assert (torch.rand(1).item(), np.random.rand(), random.random()) == before  # noqa: NPY002
+    assert (torch.rand(1).item(), np.random.rand(), random.random()) == before
 
 
 def test_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> None:
@@ -206,7 +205,6 @@ def test_other_data_is_another_run_and_is_said_to_be(tmp_path: Path) -> None:
     assert first.folder == same.folder
     assert first.folder != other.folder
     assert "the data changed since" in (other.folder / "train.log").read_text()
-
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,9 @@ def test_arguments_of_a_partial_are_part_of_the_name() -> None:
     [
         (lambda: Net(), ["lambda", "shoal.model('my-model')"]),
         (closing_over(3), ["closure", "functools.partial"]),
-        (Net(), ["expected a class or a function, found Net", "initial weights"]),
+        (Net(), ["found an instance of Net", "initial weights"]),
         (functools.partial(Net, hidden=object()), ["no plain values"]),
-        (3, ["expected a class or a function, found 3"]),
+        (3, ["expected a class, a function or the name of a model, found 3"]),
     ],
 )
 def test_what_has_no_name_is_refused_with_what_to_do(thing: object, words: list[str]) -> None:
@@ -84,9 +84,7 @@ def test_only_the_code_that_is_meant_changes_the_digest(tmp_path: Path) -> None:
 
 def test_code_without_a_file_is_identified_by_what_it_compiles_to() -> None:
     def typed(constant: int) -> str:
-        script = (
-            f"def make():\n    return {constant}\nfrom shoal.assembly.source import digest\nprint(digest([make]))"
-        )
+        script = f"def make():\n    return {constant}\nfrom shoal.assembly.source import digest\nprint(digest([make]))"
         done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=True)
         return done.stdout
 

@@ -14,7 +14,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +29,8 @@ def start_command(words: Sequence[str]) -> Start:
 
     def start(runs: Path) -> int:
         command = [sys.executable, "-m", "shoal", "train", *words, "--runs", str(runs)]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE).pid
+        silent = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
+        return os.posix_spawn(sys.executable, command, os.environ, file_actions=[silent])
 
     return start
 
@@ -52,10 +52,8 @@ def start_fork(words: Sequence[str]) -> Start:
         try:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
-            code = train.run(
-                list(words), runs=runs, config_dir=None, modules=[], again=False, json=False, verbose=0
-            )
-        except BaseException as error:
+            code = train.run(list(words), runs=runs, config_dir=None, modules=[], again=False, json=False, verbose=0)
+        except BaseException as error:  # noqa: BLE001: the boundary of a forked process
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(code)

@@ -46,7 +46,8 @@ def record(folder: Path) -> dict[str, object]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_with_75_and_the_same_command_ends_bit_identical(tmp_path: Path, number: signal.Signals) -> None:
     alone = start(tmp_path / "alone", *SHORT)
-    assert alone.wait(120) == 0
+    alone.communicate(timeout=120)
+    assert alone.returncode == 0
 
     stopped = start(tmp_path / "stopped", *SHORT)
     folder = wait_for_rows(tmp_path / "stopped", 2)
@@ -74,7 +75,8 @@ def test_a_second_signal_ends_at_once_and_leaves_a_run_that_resumes(tmp_path: Pa
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGCONT)
-    code = process.wait(30)
+    process.communicate(timeout=30)
+    code = process.returncode
     assert code in (128 + signal.SIGINT, 128 + signal.SIGTERM)
     listed = subprocess.run(
         [sys.executable, "-m", "shoal", "ls", "--json", "--runs", str(tmp_path)], capture_output=True, text=True
@@ -112,7 +114,9 @@ def test_training_goes_on_when_nobody_reads_its_output(tmp_path: Path) -> None:
     process = start(tmp_path, *SHORT)
     assert process.stdout is not None
     process.stdout.close()
-    assert process.wait(120) in (0, 1)
+    process.stdout = None
+    process.communicate(timeout=120)
+    assert process.returncode in (0, 1)
     (folder,) = tmp_path.glob("*/seed-0")
     assert record(folder)["status"] == "finished"
     assert "test.accuracy" in (folder / "train.log").read_text()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shoal.errors import RecipeError
@@ -31,6 +31,7 @@ PLAIN = st.recursive(
 
 
 @given(PLAIN)
+@example({"\x85": "a\u2028b", "1e3": "1e-3"})
 def test_plain_data_survive(data: Any) -> None:
     text = yaml_text.dump(data)
     assert yaml_text.load(text, "here") == data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from shoal.api.run import Run
 from shoal.assembly import Screen, conduct, from_python
@@ -76,9 +76,11 @@ def _flat(changes: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in changes.items():
         if isinstance(value, Mapping):
-            if key in NAMED and "name" in value:
-                flat[key] = str(value["name"])
-            flat.update({f"{key}.{inner}": item for inner, item in value.items() if not (key in NAMED and inner == "name")})
+            section = cast(Mapping[str, Any], value)
+            if key in NAMED and "name" in section:
+                flat[key] = str(section["name"])
+            named = key in NAMED
+            flat.update({f"{key}.{inner}": item for inner, item in section.items() if not (named and inner == "name")})
         else:
             flat[key] = value
     return flat

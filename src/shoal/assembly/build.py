@@ -6,19 +6,22 @@ Everything that can be wrong with a recipe is found here, before a folder is mad
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
 from shoal import datasets, models, optim, tasks
+from shoal.assembly import trial
 from shoal.assembly.devices import choose
 from shoal.assembly.objects import Objects
 from shoal.assembly.registry import OWN
-from shoal.assembly.source import classes_of, digest
+from shoal.assembly.source import classes_of, digest, qualified_name
 from shoal.datasets import Batches, Data, Examples
 from shoal.errors import RecipeError, nearest
 from shoal.recipe import Recipe, canonical, signature
@@ -27,6 +30,7 @@ from shoal.rng import key
 from shoal.tasks import Task
 from shoal.training import Agenda, BestWeights, Callback, EarlyStop, Evaluation, Plan, ScheduledHypers, SoloEngine
 from shoal.training.hypers import scheduled
+from shoal.training.solo import evaluating
 
 EVALUATION_BATCH = 512
 """Examples in an evaluation batch, at least: results depend on it in the last bits, so it is no setting."""
@@ -59,10 +63,17 @@ class Workshop:
     @cached_property
     def model(self) -> nn.Module:
         """The network with its initial weights, a function of the seed, on the device."""
-        built = build_model(
-            self.recipe, self.objects, input_shape=self.data.input_shape, outputs=self.task.outputs
-        )
-        return built.to(self.device)
+        try:
+            built = build_model(self.recipe, self.objects, input_shape=self.data.input_shape, outputs=self.task.outputs)
+            return built.to(self.device)
+        except (MemoryError, RuntimeError) as error:  # torch's own say "allocate" or "out of memory"
+            if isinstance(error, RuntimeError) and not re.search("allocat|out of memory", str(error)):
+                raise
+            reason = str(error).partition("\n")[0] or "out of memory"
+            raise RecipeError(
+                f"model.name = {self.recipe.model.name}: the model does not fit into the memory of {self.device} "
+                f"({reason}). Make it smaller, for example by model.width or model.depth."
+            ) from error
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -88,8 +99,8 @@ class Workshop:
         train = cast(Any, self.data.splits["train"])
         if self.recipe.batch_size > len(train):
             raise RecipeError(
-                f"batch_size = {self.recipe.batch_size:,}: the train split has {len(train):,} examples, less than one batch. "
-                f"Give a batch_size of at most {len(train):,}."
+                f"batch_size = {self.recipe.batch_size:,}: the train split has {len(train):,} examples, less than one "
+                f"batch. Give a batch_size of at most {len(train):,}."
             )
         return self._batches("train", training=True)
 
@@ -119,12 +130,18 @@ class Workshop:
         """Make every piece, so that whatever is wrong with the recipe is said now."""
         _ = self.device, self.data, self.batches, self.task, self.model, self.optimizer, self.agenda, self.hypers
         self.callbacks()
+        if self._has_code_of_the_users():
+            trial.attempt(self.model, self.task, self.data, batch_size=self.recipe.batch_size, device=self.device)
 
     @cached_property
     def digests(self) -> dict[str, str]:
         """What the data and the user's code are: part of identity."""
         found = {"dataset": self.data.digest}
-        for kind, part in (("model", self.recipe.model), ("task", self.recipe.task), ("optimizer", self.recipe.optimizer)):
+        for kind, part in (
+            ("model", self.recipe.model),
+            ("task", self.recipe.task),
+            ("optimizer", self.recipe.optimizer),
+        ):
             own = OWN.get((kind, part.name))
             factory = self.objects.model if kind == "model" and self.objects.model is not None else own and own.factory
             if factory is not None:
@@ -142,6 +159,10 @@ class Workshop:
     def identity(self) -> dict[str, Any]:
         """What the signature is made of, as recorded with the run."""
         return canonical(self.recipe, self.digests)
+
+    def _has_code_of_the_users(self) -> bool:
+        own = ("model", self.recipe.model.name) in OWN or ("task", self.recipe.task.name) in OWN
+        return own or self.objects.model is not None or self.objects.loss is not None
 
     def _batches(self, split: str, *, training: bool) -> Batches:
         part = cast(DatasetPart, self.recipe.dataset)
@@ -162,11 +183,15 @@ class Workshop:
         measured = {"valid.loss": False}
         measured |= {f"valid.{name}": known.higher_is_better for name, known in self.task.metrics.items()}
         if "valid" not in self.data.splits:
-            raise RecipeError(f"{path} = {metric!r}: there is no valid split to measure it on. Leave out dataset.valid=0.")
+            raise RecipeError(
+                f"{path} = {metric!r}: there is no valid split to measure it on. Leave out dataset.valid=0."
+            )
         if metric not in measured:
             close = nearest(metric, measured)
             hint = f"did you mean {close!r}? " if close else ""
-            raise RecipeError(f"{path} = {metric!r}: no such metric is measured: {hint}There are: {', '.join(measured)}.")
+            raise RecipeError(
+                f"{path} = {metric!r}: no such metric is measured: {hint}There are: {', '.join(measured)}."
+            )
         return measured[metric]
 
 
@@ -178,6 +203,12 @@ def build_task(recipe: Recipe, data: Data, objects: Objects, device: torch.devic
         "class_counts": data.class_counts,
         "device": device,
     }
+    if recipe.task.name == "external" and objects.loss is None:
+        source = getattr(recipe.task, "source", "") or "a function"
+        raise RecipeError(
+            f"task.name = external: the loss is {source}, passed from Python, and nothing is imported because a file "
+            "says so. Pass it again: loss=FUNCTION in shoal.train or shoal.load."
+        )
     task = tasks.usual(**facts) if recipe.task.name == "external" else tasks.build(recipe.task, **facts)
     return task if objects.loss is None else tasks.with_loss(task, objects.loss)
 
@@ -187,12 +218,19 @@ def build_model(recipe: Recipe, objects: Objects, *, input_shape: tuple[int, ...
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(key(recipe.seed, "weights"))
         if objects.model is None:
-            return models.build(recipe.model, input_shape=input_shape, outputs=outputs)
-        return _external(objects.model, input_shape=input_shape, outputs=outputs)
+            built = models.build(recipe.model, input_shape=input_shape, outputs=outputs)
+        else:
+            built = _external(objects.model, input_shape=input_shape, outputs=outputs)
+        if any(is_lazy(parameter) for parameter in built.parameters()):  # nn.LazyLinear: shapes come from a first batch
+            with torch.no_grad(), evaluating(built):
+                built(torch.zeros(1, *input_shape))
+        return built
 
 
 def _external(factory: Any, **supplied: Any) -> nn.Module:
     """Call a factory passed from Python, with those of `input_shape` and `outputs` that it has as parameters."""
+    if isinstance(factory, nn.Module):
+        qualified_name(factory, "model")  # refuses an instance, and says what to pass
     parameters = inspect.signature(factory).parameters
     needed = [
         name
@@ -203,10 +241,11 @@ def _external(factory: Any, **supplied: Any) -> nn.Module:
     ]
     if needed:
         raise RecipeError(
-            f"model={getattr(factory, '__qualname__', factory)}: its parameter '{needed[0]}' has no value. Shoal fills in "
-            "input_shape and outputs; bind the others with functools.partial, or register it with @shoal.model('name')."
+            f"model={getattr(factory, '__qualname__', factory)}: its parameter '{needed[0]}' has no value. Shoal fills "
+            "in input_shape and outputs; bind the others with functools.partial, or register it: @shoal.model('name')."
         )
     built = factory(**{name: value for name, value in supplied.items() if name in parameters})
     if not isinstance(built, nn.Module):
-        raise RecipeError(f"model={factory.__qualname__} returned {type(built).__name__}: expected a torch.nn.Module.")
+        named = getattr(factory, "__qualname__", factory)
+        raise RecipeError(f"model={named} returned {type(built).__name__}: expected a torch.nn.Module.")
     return built

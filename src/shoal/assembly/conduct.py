@@ -12,17 +12,18 @@ import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from shoal.assembly.build import Workshop
-from shoal.assembly.devices import determinism
+from shoal.assembly.devices import determinism, gradients
+from shoal.assembly.explain import changes_since
 from shoal.assembly.objects import Objects
 from shoal.assembly.recorder import RunRecorder
 from shoal.assembly.screen import Screen
 from shoal.errors import ShoalError
-from shoal.files import write_atomic, writable_folder
+from shoal.files import writable_folder, write_atomic
 from shoal.recipe import Recipe
 from shoal.recipe.parts import DatasetPart
 from shoal.rng import preserved
@@ -47,7 +48,7 @@ def conduct(
     raised, once `run.json` says so. A run that was asked to stop returns with the status 'stopped'.
     """
     pulse = Pulse()
-    with preserved(), determinism(recipe.deterministic), pulse.listening():
+    with preserved(), gradients(), determinism(recipe.deterministic), pulse.listening():
         workshop = Workshop(recipe, objects)
         workshop.check()
         folder = find(runs, workshop.signature, recipe.seed)
@@ -71,7 +72,8 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
     recorder = None
     try:
         if not record.read(folder):
-            _explain_new(folder.path.parent.parent, workshop, screen)
+            for sentence in changes_since(folder.path.parent.parent, workshop.identity, workshop.recipe.seed):
+                screen.say(sentence)
         recorder = _open(workshop, folder, screen)
         _train(workshop, folder, recorder, screen, pulse)
     except BaseException as error:
@@ -92,7 +94,7 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> RunRecorder:
     named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
     write_atomic(folder.recipe, named.to_yaml())
     if not before:
-        patch = code_patch(Path.cwd())
+        patch = code_patch(Path.cwd(), exclude=[folder.path.parent.parent])
         if patch:
             write_atomic(folder.patch, patch)
     record.update(
@@ -140,7 +142,12 @@ def _train(workshop: Workshop, folder: RunFolder, recorder: RunRecorder, screen:
     screen.end()
     if ending.kind == "interrupted":
         record.update(
-            folder, status="stopped", reason=ending.reason, steps=ending.at.step, seconds=recorder.seconds, finished=_now()
+            folder,
+            status="stopped",
+            reason=ending.reason,
+            steps=ending.at.step,
+            seconds=recorder.seconds,
+            finished=_now(),
         )
         screen.say(f"{ending.reason}; a checkpoint was saved, and the same command continues from it.")
         return
@@ -212,19 +219,6 @@ def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen
     screen.say(f"{verb} {folder.label} in {folder.path}")
 
 
-def _explain_new(runs: Path, workshop: Workshop, screen: Screen) -> None:
-    """Where the same recipe was trained with other data or code, say what changed: this is another run."""
-    for path in sorted(runs.glob(f"*/seed-{workshop.recipe.seed}/run.json")):
-        identity = record.read(RunFolder(path.parent)).get("identity") or {}
-        if identity.get("recipe") != workshop.identity["recipe"]:
-            continue
-        before, now = identity.get("digests") or {}, workshop.digests
-        changed = sorted(key for key in set(before) | set(now) if before.get(key) != now.get(key))
-        if changed:
-            what = " and ".join("the data" if key == "dataset" else f"the source of the {key}" for key in changed)
-            screen.say(f"{what} changed since {path.parent.parent.name}/{path.parent.name}: this is another run.")
-
-
 def _data_facts(workshop: Workshop) -> dict[str, Any]:
     data = workshop.data
     path = cast(DatasetPart, workshop.recipe.dataset).path
@@ -243,4 +237,4 @@ def _data_facts(workshop: Workshop) -> dict[str, Any]:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")

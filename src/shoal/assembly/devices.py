@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -25,7 +25,9 @@ def choose(text: str) -> torch.device:
     index = int(number) if number else 0
     if index >= kinds[kind]:
         there = [f"{name}:{i}" if name == "cuda" else name for name, count in kinds.items() for i in range(count)]
-        raise RecipeError(f"device = {text!r}: this machine has {', '.join(there)}. Choose one of them, or device=auto.")
+        raise RecipeError(
+            f"device = {text!r}: this machine has {', '.join(there)}. Choose one of them, or device=auto."
+        )
     return torch.device(kind, index) if kind == "cuda" else torch.device(kind)
 
 
@@ -36,7 +38,7 @@ def _kinds() -> dict[str, int]:
 
 
 @contextmanager
-def determinism(wanted: bool) -> Iterator[None]:
+def determinism(wanted: bool) -> Generator[None]:
     """Allow only algorithms that give the same bits each time, where wanted; an operation that has none raises."""
     if not wanted:
         yield
@@ -51,3 +53,10 @@ def determinism(wanted: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
+
+
+@contextmanager
+def gradients() -> Generator[None]:
+    """Record gradients, even where the caller has switched them off."""
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield

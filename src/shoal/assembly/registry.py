@@ -92,8 +92,12 @@ def import_modules(names: Sequence[str]) -> None:
                 raise
             close = nearest(name, [path.stem for path in Path.cwd().glob("*.py")])
             hint = f" Did you mean --module {close}?" if close else ""
-            raise RecipeError(f"--module {name}: there is no such module in {Path.cwd()} or installed.{hint}") from error
-        if len(OWN) == before and not any(own.factory.__module__.split(".")[0] == name.split(".")[0] for own in OWN.values()):
+            raise RecipeError(
+                f"--module {name}: there is no such module in {Path.cwd()} or installed.{hint}"
+            ) from error
+        if len(OWN) == before and not any(
+            own.factory.__module__.split(".")[0] == name.split(".")[0] for own in OWN.values()
+        ):
             raise RecipeError(
                 f"--module {name} registers nothing: decorate a factory in it with @shoal.model('name'), "
                 "@shoal.dataset('name'), @shoal.task('name') or @shoal.optimizer('name')."

@@ -96,7 +96,7 @@ class Screen:
         if not self.quiet:
             self._guarded(lambda: self.console.print(renderable))
         if self.log is not None:
-            Console(file=self.log, width=100, no_color=True).print(renderable)
+            Console(file=self.log, width=100, no_color=True).print(renderable, soft_wrap=True)
 
     def end(self) -> None:
         """Take the bar away."""

@@ -56,8 +56,8 @@ def _no_factory(thing: Any, what: str) -> str:
     if isinstance(thing, nn.Module):
         return (
             f"{what}: expected a class or a function, found an instance of {found}. Pass what builds it "
-            f"({what}={found}), not what was built: initial weights are a function of the seed. Bind its arguments with "
-            f"functools.partial({found}, ...)."
+            f"({what}={found}), not what was built: initial weights are a function of the seed. Bind its arguments "
+            f"with functools.partial({found}, ...)."
         )
     return f"{what}: expected a class, a function or the name of a {what}, found {thing!r}."
 
@@ -112,7 +112,7 @@ def _compiled(thing: Any) -> str:
         functions = {name: value for name, value in members.items() if callable(value) and hasattr(value, "__code__")}
         return "\n".join(f"{name}: {_compiled(value)}" for name, value in sorted(functions.items()))
     code = getattr(cast("Callable[..., Any]", thing), "__code__", None)
-    return _code(code) if isinstance(code, CodeType) else repr(type(thing))
+    return _code(code) if isinstance(code, CodeType) else repr(cast(object, type(thing)))
 
 
 def _code(code: CodeType) -> str:

@@ -10,7 +10,7 @@ from shoal.assembly.devices import choose
 from shoal.assembly.objects import Objects
 from shoal.assembly.trained import normalisation_of, recipe_of, trained_model
 from shoal.datasets import Data
-from shoal.errors import DataError
+from shoal.errors import DataError, StoreError
 from shoal.recipe import Recipe, parse
 from shoal.recipe.parts import DatasetPart
 from shoal.store import RunFolder, record
@@ -18,19 +18,31 @@ from shoal.training.evaluation import as_row, evaluate
 
 
 def test_run(
-    folder: RunFolder, objects: Objects = Objects(), *, path: str | None = None, device: str = "auto", split: str = "test"
+    folder: RunFolder,
+    objects: Objects = Objects(),
+    *,
+    path: str | None = None,
+    device: str = "auto",
+    split: str = "test",
 ) -> dict[str, float]:
     """Return the metrics of a run's best weights (its last, where it kept none) on a split, named `test.accuracy`.
 
     `path` measures on other data. Raises DataError where the data are not those of the training and no path says so.
     """
-    recipe = _with_path(recipe_of(folder), path or record.read(folder).get("data", {}).get("path"))
+    facts = record.read(folder)
+    known: dict[str, Any] = facts.get("data") or {}
+    recipe = _with_path(recipe_of(folder), path or known.get("path"))
+    model = trained_model(folder, objects, normalised=False)
+    _refuse_missing(folder, recipe, objects, facts, path)
     data = _data(recipe, objects)
-    recorded = record.read(folder).get("data", {}).get("digest")
+    recorded = known.get("digest")
     if path is None and recorded != data.digest:
+        advice = "To test on other data, say so: dataset.path=PATH."
+        if objects.dataset is not None:
+            advice = "Pass those of the training; for other data, run.model() predicts."
         raise DataError(
-            f"the data are not those that {folder.label} was trained on (content {data.digest[:12]}, then {str(recorded)[:12]}). "
-            "To test on other data, say so: dataset.path=PATH."
+            f"the data are not those that {folder.label} was trained on (content {data.digest[:12]}, then "
+            f"{str(recorded)[:12]}). {advice}"
         )
     if split not in data.splits:
         raise DataError(f"{recipe.dataset.name} has no {split} split; it has: {', '.join(data.splits)}.")
@@ -46,8 +58,25 @@ def test_run(
         training=False,
         pad=False,
     )
-    model = trained_model(folder, objects, normalised=False).to(where)
-    return as_row(split, evaluate(model, task, batches, seed=recipe.seed))
+    return as_row(split, evaluate(model.to(where), task, batches, seed=recipe.seed))
+
+
+def _refuse_missing(
+    folder: RunFolder, recipe: Recipe, objects: Objects, facts: dict[str, Any], path: str | None
+) -> None:
+    """Raise StoreError where the training had data or a loss from Python that are not passed again."""
+    had_loss = "loss" in ((facts.get("identity") or {}).get("digests") or {})
+    had_data = recipe.dataset.name in ("arrays", "map_style") and not (facts.get("data") or {}).get("path")
+    missing = [
+        *(["dataset=DATA"] if had_data and objects.dataset is None and path is None else []),
+        *(["loss=FUNCTION"] if had_loss and objects.loss is None else []),
+    ]
+    if missing:
+        what = " and ".join(item.partition("=")[0] for item in missing)
+        raise StoreError(
+            f"{folder.label} was trained with a {what} from Python, which its folder does not hold. "
+            f"Pass it again: shoal.load({str(folder.path)!r}, {', '.join(missing)}).test()."
+        )
 
 
 def _with_path(recipe: Recipe, path: str | None) -> Recipe:

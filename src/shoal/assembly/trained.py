@@ -23,9 +23,13 @@ def recipe_of(folder: RunFolder) -> Recipe:
     try:
         return from_yaml(folder.recipe.read_text())
     except FileNotFoundError as error:
-        raise StoreError(f"{folder.path} has no recipe.yaml: it is not the folder of a run that was started.") from error
+        raise StoreError(
+            f"{folder.path} has no recipe.yaml: it is not the folder of a run that was started."
+        ) from error
     except RecipeError as error:
-        raise StoreError(f"{folder.recipe}: {error}\nIf the run has entries of your own, name their module: --module NAME.") from error
+        raise StoreError(
+            f"{folder.recipe}: {error}\nIf the run has entries of your own, name their module: --module NAME."
+        ) from error
 
 
 def normalisation_of(folder: RunFolder) -> Normalisation | None:
@@ -53,8 +57,8 @@ def trained_model(folder: RunFolder, objects: Objects = Objects(), *, normalised
     if recipe.model.name == "external" and objects.model is None:
         source = getattr(recipe.model, "source", "")
         raise StoreError(
-            f"the model of {folder.label} was passed from Python ({source}), and nothing is imported because a file says "
-            f"so: pass it again, as in shoal.load({str(folder.path)!r}, model={_last_name(recipe.model)})."
+            f"the model of {folder.label} was passed from Python ({source}), and nothing is imported because a file "
+            f"says so: pass it again, as in shoal.load({str(folder.path)!r}, model={_last_name(recipe.model)})."
         )
     if not facts:
         raise StoreError(f"{folder.label} was never started: its record has no shapes to build the model with.")

@@ -9,6 +9,7 @@ from shoal.assembly import Screen, conduct, import_modules
 from shoal.errors import InputError
 from shoal.files import to_json
 from shoal.pages.closing import closing
+from shoal.recipe import Recipe
 from shoal.recipe.compose import DEFAULT_PRESET, compose
 from shoal.store import record
 
@@ -47,6 +48,9 @@ def run(
 def split(words: list[str]) -> tuple[str, list[str]]:
     """Return the preset among the words (digits where there is none) and the KEY=VALUE words."""
     presets = [word for word in words if "=" not in word]
+    dotted = next((word for word in presets if word.partition(".")[0] in Recipe.model_fields), None)
+    if dotted is not None:
+        raise InputError(f"{dotted!r} has no value: expected KEY=VALUE, such as {dotted}=VALUE.")
     if len(presets) > 1:
         raise InputError(f"expected one preset, found {len(presets)}: {', '.join(presets)}. Settings are KEY=VALUE.")
     return (presets[0] if presets else DEFAULT_PRESET), [word for word in words if "=" in word]

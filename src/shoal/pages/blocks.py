@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 GAP = "  "
 
@@ -115,12 +116,17 @@ def _aligned(rows: Sequence[Sequence[str]], *, right: Iterable[int]) -> list[str
 
 
 def _pad(text: str, size: int, right: bool) -> str:
+    if text.isascii():
+        return text.rjust(size) if right else text.ljust(size)
     space = " " * (size - width(text))
     return space + text if right else text + space
 
 
 def width(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
-    if text.isascii():
-        return len(text)
+    return len(text) if text.isascii() else _width(text)
+
+
+@lru_cache  # a long list has few different statuses
+def _width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -46,7 +46,7 @@ def summaries(runs: Path) -> list[Summary]:
     A missing folder has no runs; one that is a file or may not be read raises StoreError.
     """
     found = (summary_of(folder) for folder in folders_in(runs) if SEED.fullmatch(folder.path.name))
-    return sorted((run for run in found if run), key=lambda run: (run.folder.path.parent.name, run.seed))
+    return sorted((run for run in found if run), key=lambda run: (run.label.partition("/")[0], run.seed))
 
 
 def as_result(summary: Summary) -> dict[str, Any]:
@@ -100,10 +100,11 @@ def summary_of(folder: RunFolder) -> Summary | None:
         row = latest(folder.history)
         metrics = metrics or _numbers({key: value for key, value in row.items() if "." in key})
         steps = max(steps, _whole(row.get("step")) or 0)
-    name, signature, seed = _shown(folder)
+    label = folder.label
+    name, signature, seed = _shown(label)
     return Summary(
         folder=folder,
-        label=folder.label,
+        label=label,
         name=_text(known.get("name")) or name,
         signature=_text(known.get("signature")) or signature,
         seed=seed,
@@ -119,14 +120,14 @@ def summary_of(folder: RunFolder) -> Summary | None:
 
 
 def _unreadable(folder: RunFolder, reason: str) -> Summary:
-    name, signature, seed = _shown(folder)
+    name, signature, seed = _shown(folder.label)
     return Summary(folder, folder.label, name, signature, seed, UNREADABLE, reason=reason)
 
 
-def _shown(folder: RunFolder) -> tuple[str, str, int]:
-    """Name, digits of the signature and seed, as far as the folder's path shows them."""
-    above = folder.path.parent.name
-    named, numbered = EXPERIMENT.fullmatch(above), SEED.match(folder.path.name)
+def _shown(label: str) -> tuple[str, str, int]:
+    """Name, digits of the signature and seed, as far as the folder's label shows them."""
+    above, _, own = label.partition("/")
+    named, numbered = EXPERIMENT.fullmatch(above), SEED.match(own)
     seed = int(numbered["seed"]) if numbered else 0
     return (named["name"], named["prefix"], seed) if named else (above, "", seed)
 

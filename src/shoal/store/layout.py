@@ -61,8 +61,8 @@ class RunFolder:
     @property
     def label(self) -> str:
         """What screens call the run: the last two parts of its path."""
-        path = self.path if len(self.path.parts) > 1 else self.path.absolute()
-        return f"{path.parent.name}/{path.name}"
+        parts = self.path.parts if len(self.path.parts) > 1 else self.path.absolute().parts
+        return "/".join(parts[-2:])
 
     @property
     def recipe(self) -> Path:

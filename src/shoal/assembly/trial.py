@@ -1,0 +1,94 @@
+"""A trial of code that is not Shoal's own: the first batch through model, loss and metrics, before anything is written.
+
+A forward that is missing, or shapes that do not fit, are found here and not after a folder was made. In eval mode and
+without gradients; the caller keeps the random state. Shipped parts are tested against each other and need no trial.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+import shoal
+from shoal.datasets import Data, Examples
+from shoal.datasets.items import fetch
+from shoal.errors import RecipeError, ShoalError, TrainingError
+from shoal.tasks import Task, check_loss
+from shoal.training.solo import evaluating
+
+T = TypeVar("T")
+
+
+def attempt(model: nn.Module, task: Task, data: Data, *, batch_size: int, device: torch.device) -> None:
+    """Raise RecipeError where the model cannot take the data, or the loss and metrics its outputs."""
+    inputs, targets = first_batch(data, batch_size)
+    inputs, targets = inputs.to(device), targets.to(device)
+    with torch.no_grad(), evaluating(model):
+        outputs: Any = _run(lambda: model(inputs), f"the model failed on inputs of shape {_shape(inputs)}")
+        _check_outputs(outputs, len(inputs))
+        fed = f"on outputs of shape {_shape(outputs)} and targets of shape {_shape(targets)}"
+        wide = f" The task expects {task.outputs} outputs an example." if outputs.shape[1:] != (task.outputs,) else ""
+        _check_loss(_run(lambda: task.loss(outputs, targets), f"the loss failed {fed}", wide), len(inputs))
+        for name, metric in task.metrics.items():
+            _run(lambda: metric.statistics(outputs, targets), f"the metric {name} failed {fed}", wide)  # noqa: B023 called now
+
+
+def first_batch(data: Data, size: int) -> tuple[Tensor, Tensor]:
+    """Return the first `size` examples of train as training sees them: inputs float32, normalised; targets."""
+    train: Any = data.splits["train"]
+    if not isinstance(train, Examples):
+        return fetch(train, range(min(size, len(train))), seed=0, epoch=0)
+    rows = slice(size) if train.rows is None else train.rows[:size]
+    inputs, targets = train.inputs[rows], train.targets[rows]
+    finished = inputs.float() if data.normalisation is None else data.normalisation.to(inputs.device).apply(inputs)
+    return finished, targets.float() if targets.is_floating_point() else targets.long()
+
+
+def _check_outputs(outputs: Any, size: int) -> None:
+    if not isinstance(outputs, Tensor):
+        raise RecipeError(
+            f"the model returned {type(outputs).__name__}: expected one tensor with the outputs of each example. "
+            "Return that tensor from forward, and leave the rest out."
+        )
+    if outputs.ndim == 0 or len(outputs) != size:
+        raise RecipeError(
+            f"the model returned outputs of shape {_shape(outputs)} for {size} examples: expected as many rows as "
+            "examples. Keep the first axis as it is in forward."
+        )
+
+
+def _check_loss(value: object, size: int) -> None:
+    try:
+        check_loss(value, size)
+    except TrainingError as error:  # nothing has been trained yet: what was passed is at fault
+        raise RecipeError(str(error)) from error
+
+
+def _run(call: Callable[[], T], failed: str, advice: str = "") -> T:
+    """Call the user's code; what it raises becomes one sentence that says where it was raised."""
+    try:
+        return call()
+    except ShoalError:
+        raise
+    except Exception as error:  # the boundary to the user's code: what it raised is the cause
+        text = str(error).partition("\n")[0].rstrip(".")
+        raise RecipeError(f"{failed}: {type(error).__name__}: {text}{_place(error)}.{advice}") from error
+
+
+def _place(error: Exception) -> str:
+    """Where the user's own code was, whatever it called."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours_or_torchs(frame.filename)]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+
+
+def _is_ours_or_torchs(filename: str) -> bool:
+    return any(Path(filename).is_relative_to(Path(str(module.__file__)).parent) for module in (torch, shoal))
+
+
+def _shape(tensor: Tensor) -> list[int]:
+    return list(tensor.shape)

@@ -1,0 +1,67 @@
+"""Every example runs, in a process of its own, as its head says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+SHOAL = [sys.executable, "-m", "shoal"]
+ENTRIES = ["--module", "own_module", "--config-dir", str(EXAMPLES / "presets")]
+
+
+def run(*words: str, here: Path) -> str:
+    """Run a command in the folder `here` on one thread; return what it printed on stdout."""
+    paths = [str(ROOT / "src"), str(EXAMPLES)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run(words, cwd=here, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_entries_of_ones_own_are_named_by_a_preset_and_by_keys(tmp_path: Path) -> None:
+    quick = ["budget.epochs=8", "--json"]
+    told = json.loads(run(*SHOAL, "train", "rings", *ENTRIES, *quick, here=tmp_path))
+    assert told["run"].startswith("rings-")
+    assert told["metrics"]["test.accuracy"] > 0.9
+    other = json.loads(run(*SHOAL, "train", "rings", *ENTRIES, *quick, "task.smoothing=0.2", here=tmp_path))
+    assert other["signature"] != told["signature"]
+    again = json.loads(run(*SHOAL, "test", told["folder"], "--module", "own_module", "--json", here=tmp_path))
+    assert again["metrics"]["test.accuracy"] == told["metrics"]["test.accuracy"]
+
+
+def test_a_preset_of_ones_own_extends_a_shipped_one(tmp_path: Path) -> None:
+    words = ["train", "digits_wide", "--config-dir", str(EXAMPLES / "presets"), "budget.epochs=2", "--json"]
+    told = json.loads(run(*SHOAL, *words, here=tmp_path))
+    recipe = (tmp_path / told["folder"] / "recipe.yaml").read_text()
+    assert "width: 256" in recipe
+    assert "name: sgd" in recipe
+    assert told["steps"] == 2 * 39
+
+
+def test_a_model_and_arrays_of_ones_own(tmp_path: Path) -> None:
+    first = run(sys.executable, str(EXAMPLES / "own_model.py"), here=tmp_path)
+    assert re.search(r"is finished; R2 on test: 0\.9\d+", first)
+    again = run(sys.executable, str(EXAMPLES / "own_model.py"), here=tmp_path)
+    assert again.splitlines() == first.splitlines()[-3:]  # it was finished: nothing was trained
+
+
+def test_a_loop_written_by_hand_is_stopped_and_continued_with_the_same_bits(tmp_path: Path) -> None:
+    loop = [sys.executable, str(EXAMPLES / "own_loop.py")]
+    whole = run(*loop, here=tmp_path)
+    run(*loop, "other", "100", here=tmp_path)
+    run(*loop, "other", "130", here=tmp_path)
+    assert run(*loop, "other", here=tmp_path) == whole
+    assert float(re.findall(r"accuracy (0\.\d+)", whole)[0]) > 0.95
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_every_example_says_how_it_is_run(file: Path) -> None:
+    assert f"{file.stem}" in file.read_text().split('"""')[1]
