@@ -176,10 +176,8 @@ def report(case: str, contender: str, taken: list[float], base: float, arguments
         return
     limit = f"  (limit {LIMITS[case]:.2f})" if contender == "shoal" else ""
     spread = f"{min(taken) * 1e6:.0f}-{max(taken) * 1e6:.0f}"
-    print(
-        f"{case:<12} {contender:<6} {median * 1e6:9.1f} us a step  {spread:>13}  ratio {median / base:.3f}  n={len(taken)}{limit}",
-        flush=True,
-    )
+    times = f"{median * 1e6:9.1f} us a step  {spread:>13}"
+    print(f"{case:<12} {contender:<6} {times}  ratio {median / base:.3f}  n={len(taken)}{limit}", flush=True)
 
 
 if __name__ == "__main__":

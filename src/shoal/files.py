@@ -100,8 +100,8 @@ def writable_folder(folder: Path, *, needed_bytes: int = 1_000_000) -> Path:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise StoreError(
-            f"the disk of {str(folder)!r} has {free / 1e6:.1f} MB free and this run needs about {needed_bytes / 1e6:.1f} MB: "
-            "make room, or choose another disk with --runs DIR."
+            f"the disk of {str(folder)!r} has {free / 1e6:.1f} MB free and this run needs about "
+            f"{needed_bytes / 1e6:.1f} MB: make room, or choose another disk with --runs DIR."
         )
     return folder
 

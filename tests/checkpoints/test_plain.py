@@ -39,7 +39,6 @@ NOT_PLAIN: dict[str, Any] = {
     "float64": np.float64(1.0),
     "int64": np.int64(1),
     "ndarray": np.zeros(2),
-    "RandomState": np.random.get_state()[1],
     "PosixPath": Path("x"),
     "Record": Record(),
     "datetime": datetime.datetime(2026, 1, 1),
@@ -137,11 +136,11 @@ def test_equal_states_have_equal_bytes_whatever_the_history_of_their_tensors(tmp
         "copies": [base.clone(), base.clone()],
         "one tensor twice": [base, base],
         "views of more": [torch.cat([base, base])[:6], torch.cat([base, base])[6:]],
-        "other strides": [base.t().contiguous().t(), base.reshape(2, 3, 8).permute(2, 1, 0).contiguous().permute(2, 1, 0).reshape(6, 8)],
+        "other strides": [base.t().contiguous().t(), base.t().clone(memory_format=torch.preserve_format).t()],
         "parameters": [nn.Parameter(base), nn.Parameter(base.clone())],
         "with gradients": [(base.clone().requires_grad_() * 1.0), base],
         "loaded": loaded.states["all"],
-    }  # fmt: skip
+    }
     bytes_of = {name: serialised(tensors) for name, tensors in histories.items()}
     assert {name for name, data in bytes_of.items() if data != bytes_of["copies"]} == set()
 

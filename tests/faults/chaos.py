@@ -53,7 +53,7 @@ def start_fork(words: Sequence[str]) -> Start:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             code = train.run(list(words), runs=runs, config_dir=None, modules=[], again=False, json=False, verbose=0)
-        except BaseException as error:  # noqa: BLE001: the boundary of a forked process
+        except BaseException as error:  # noqa: BLE001 (a forked process ends here)
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(code)

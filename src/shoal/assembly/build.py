@@ -25,7 +25,7 @@ from shoal.assembly.source import classes_of, digest, qualified_name
 from shoal.datasets import Batches, Data, Examples
 from shoal.errors import RecipeError, nearest
 from shoal.recipe import Recipe, canonical, signature
-from shoal.recipe.parts import DatasetPart, OptimizerPart
+from shoal.recipe.parts import DatasetPart
 from shoal.rng import key
 from shoal.tasks import Task
 from shoal.training import Agenda, BestWeights, Callback, EarlyStop, Evaluation, Plan, ScheduledHypers, SoloEngine
@@ -78,7 +78,7 @@ class Workshop:
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer over the model's parameters."""
-        return optim.build(cast(OptimizerPart, self.recipe.optimizer), self.model, self.device)
+        return optim.build(self.recipe.optimizer, self.model, self.device)
 
     @cached_property
     def agenda(self) -> Agenda:

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-import shoal
 from shoal.datasets import Data, Examples
 from shoal.datasets.items import fetch
 from shoal.errors import RecipeError, ShoalError, TrainingError
@@ -87,7 +86,7 @@ def _place(error: Exception) -> str:
 
 
 def _is_ours_or_torchs(filename: str) -> bool:
-    return any(Path(filename).is_relative_to(Path(str(module.__file__)).parent) for module in (torch, shoal))
+    return any(Path(filename).is_relative_to(folder) for folder in (Path(torch.__file__).parent, Path(__file__).parents[1]))
 
 
 def _shape(tensor: Tensor) -> list[int]:

@@ -39,8 +39,8 @@ def build(
     """Build the task of a recipe; raises RecipeError where it cannot have such targets."""
     if part.name not in BUILDERS:
         raise RecipeError(
-            f"task.name = {part.name}: such a task is a loss function that was passed from Python. Pass it again, as in "
-            "task=function, or register a factory for it with --module MODULE."
+            f"task.name = {part.name}: such a task is a loss function that was passed from Python. Pass it again, "
+            "as in task=function, or register a factory for it with --module MODULE."
         )
     return BUILDERS[part.name](part, Targets(classes, target_shape, class_counts, device))
 

@@ -1,0 +1,177 @@
+"""A training small enough to be compared bit for bit: 48 examples in 6 batches, a network with every kind of state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from shoal import optim, tasks
+from shoal.checkpoints import plain
+from shoal.datasets import START, Examples, MemoryBatches, Position
+from shoal.recipe.parse import parse
+from shoal.recipe.parts import OptimizerPart
+from shoal.tasks import Task
+from shoal.training import (
+    Agenda,
+    BestWeights,
+    Callback,
+    EarlyStop,
+    Ending,
+    Engine,
+    Evaluation,
+    Plan,
+    Pulse,
+    Row,
+    ScheduledHypers,
+    SoloEngine,
+    fit,
+)
+from shoal.training.hypers import scheduled
+
+CPU = torch.device("cpu")
+PLAN = Plan(engine="solo", execution="eager", device="cpu", threads=1, torch=str(torch.__version__))
+SGD: dict[str, Any] = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+ADAMW: dict[str, Any] = {"name": "adamw", "lr": 0.02}
+
+
+def examples(count: int, seed: int = 0) -> Examples:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(count, 6, generator=generator)
+    return Examples(inputs, (inputs[:, :3] + torch.randn(count, 3, generator=generator)).argmax(1))
+
+
+def network(dropout: float = 0.0) -> nn.Module:
+    torch.manual_seed(0)
+    layers = [nn.Linear(6, 10), nn.BatchNorm1d(10), nn.ReLU(), nn.Dropout(dropout), nn.Linear(10, 3)]
+    return nn.Sequential(*layers)
+
+
+def classification() -> Task:
+    part = parse({"task": {"name": "classification"}}).task
+    return tasks.build(part, classes=3, target_shape=(), class_counts=None, device=CPU)
+
+
+@dataclass
+class Memory:
+    """A recorder that keeps everything; states go through bytes, as they do on disk."""
+
+    written: list[Row] = field(default_factory=list)
+    saves: dict[int, tuple[Position, bytes, int]] = field(default_factory=dict)
+    ticks: list[int] = field(default_factory=list)
+    wants_save: bool = False
+
+    def rows(self, rows: Sequence[Row]) -> None:
+        self.written.extend(rows)
+
+    def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback]) -> None:
+        state = {"engine": engine.state_dict(), "callbacks": {each.name: each.state_dict() for each in callbacks}}
+        buffer = io.BytesIO()
+        torch.save(plain(state), buffer)
+        self.saves[at.step] = at, buffer.getvalue(), len(self.written)
+
+    def tick(self, at: Position) -> bool:
+        self.ticks.append(at.step)
+        return self.wants_save
+
+    def state(self, step: int) -> dict[str, Any]:
+        return cast("dict[str, Any]", torch.load(io.BytesIO(self.saves[step][1]), weights_only=True))
+
+
+@dataclass
+class Training:
+    """Every piece of one training, from the keys of a recipe."""
+
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    model: nn.Module = field(default_factory=network)
+    task: Task = field(default_factory=classification)
+    count: int = 48
+    optimizer: torch.optim.Optimizer | None = None
+    watch: bool = False
+    patience: int = 100
+    at: Position = START
+
+    def __post_init__(self) -> None:
+        defaults: dict[str, Any] = {"batch_size": 8, "optimizer": SGD, "budget": {"epochs": 2}}
+        self.recipe = parse({**defaults, **self.keys})
+        self.batches = MemoryBatches(
+            examples(self.count),
+            batch_size=8,
+            seed=self.recipe.seed,
+            drop_last=cast(Any, self.recipe.dataset).drop_last,
+            device=CPU,
+            normalisation=None,
+            training=True,
+        )
+        if self.optimizer is None:
+            self.optimizer = optim.build(cast(OptimizerPart, self.recipe.optimizer), self.model, CPU)
+        self.agenda = Agenda.of(self.recipe, self.batches.per_epoch)
+        base = {name: optim.base_value(self.optimizer, name) for name in scheduled(self.recipe)}
+        self.hypers = ScheduledHypers(self.recipe, base, self.agenda.total)
+        self.engine = SoloEngine(
+            self.model, self.task, self.optimizer, names=self.hypers.names, seed=self.recipe.seed, plan=PLAN
+        )
+        self.callbacks: list[Callback] = []
+        if self.watch:
+            self.callbacks = [
+                BestWeights("valid.loss", higher=False),
+                EarlyStop("valid.loss", higher=False, patience=self.patience),
+            ]
+        self.recorder = Memory()
+        self.pulse = Pulse(seconds=1e9)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        return Evaluation("valid", evaluation_batches(examples(21, seed=1), pad=True))
+
+    def fit(self) -> Ending:
+        return fit(
+            self.engine,
+            self.batches,
+            hypers=self.hypers,
+            agenda=self.agenda,
+            recorder=self.recorder,
+            pulse=self.pulse,
+            evaluation=self.evaluation,
+            callbacks=self.callbacks,
+            at=self.at,
+        )
+
+    def resume(self, recorder: Memory, step: int) -> None:
+        """Put everything back to a checkpoint, the rows that were written by then included."""
+        self.at, _, rows = recorder.saves[step]
+        state = recorder.state(step)
+        self.engine.load_state_dict(state["engine"])
+        for callback in self.callbacks:
+            callback.load_state_dict(state["callbacks"][callback.name])
+        self.recorder.written = recorder.written[:rows]
+
+    def final_bytes(self) -> bytes:
+        """Weights, buffers, slots, best weights, sums and callbacks, as the last checkpoint has them."""
+        return self.recorder.saves[max(self.recorder.saves)][1]
+
+
+def evaluation_batches(split: Examples, *, pad: bool, batch_size: int = 8) -> MemoryBatches:
+    return MemoryBatches(
+        split,
+        batch_size=batch_size,
+        seed=0,
+        drop_last=False,
+        device=CPU,
+        normalisation=None,
+        training=False,
+        pad=pad,
+    )
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Return whether two sets of tensors are equal bit for bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
