@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.training.trainings import Training, classification, evaluation_batches, examples, network, same, weights
 from torch import Tensor, nn
 
 from shoal.datasets import Examples
@@ -15,7 +16,6 @@ from shoal.errors import DataError, TrainingError
 from shoal.tasks import with_loss
 from shoal.training.evaluation import as_row, evaluate
 from shoal.training.solo import evaluating
-from tests.training.trainings import Training, classification, evaluation_batches, examples, network, same, weights
 
 SPLIT = examples(21, seed=1)
 
@@ -120,9 +120,14 @@ def test_evaluation_changes_neither_weights_nor_running_statistics_nor_gradients
 def test_modes_are_given_back_module_by_module() -> None:
     model = nn.Sequential(nn.Linear(6, 10), nn.BatchNorm1d(10), nn.Dropout(0.5), nn.Linear(10, 3))
     model[1].eval()
-    with pytest.raises(KeyboardInterrupt), evaluating(model):
-        assert not any(module.training for module in model.modules())
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with evaluating(model):
+            assert not any(module.training for module in model.modules())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [module.training for module in model.modules()] == [True, True, False, True, True]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.training.trainings import ADAMW, PLAN, SGD, Training, classification, network, same, weights
 from torch import Tensor, nn
 
 from shoal.datasets import Batch
@@ -17,7 +18,6 @@ from shoal.errors import CheckpointError, TrainingError
 from shoal.tasks import Task, with_loss
 from shoal.training import SoloEngine
 from shoal.training.solo import load_weights, weights_of
-from tests.training.trainings import ADAMW, PLAN, SGD, Training, classification, network, same, weights
 
 Make = Callable[..., Training]
 
@@ -73,7 +73,8 @@ def test_a_loss_that_is_not_finite_changes_nothing_from_its_step_on(make: Make, 
     training, expected = make(task=poisoned(bad, value)), make()
     steps(expected, first - 1)
     steps(training, 6)  # the loss may be finite again afterwards
-    assert same(learned(training), learned(expected))
+    found, wanted = learned(training), learned(expected)
+    assert same({name: found[name] for name in wanted}, wanted)  # a first step may have made slots, and not used them
     assert training.engine.bad_steps() == [first]
     assert training.engine.finite() == [True]
 

@@ -91,6 +91,7 @@ class Training:
     task: Task = field(default_factory=classification)
     count: int = 48
     optimizer: torch.optim.Optimizer | None = None
+    valid: bool = True
     watch: bool = False
     patience: int = 100
     at: Position = START
@@ -126,6 +127,7 @@ class Training:
 
     @property
     def evaluation(self) -> Evaluation:
+        """A valid split of 21 examples, its last batch padded."""
         return Evaluation("valid", evaluation_batches(examples(21, seed=1), pad=True))
 
     def fit(self) -> Ending:
@@ -136,7 +138,7 @@ class Training:
             agenda=self.agenda,
             recorder=self.recorder,
             pulse=self.pulse,
-            evaluation=self.evaluation,
+            evaluation=self.evaluation if self.valid else None,
             callbacks=self.callbacks,
             at=self.at,
         )

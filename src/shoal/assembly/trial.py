@@ -86,7 +86,8 @@ def _place(error: Exception) -> str:
 
 
 def _is_ours_or_torchs(filename: str) -> bool:
-    return any(Path(filename).is_relative_to(folder) for folder in (Path(torch.__file__).parent, Path(__file__).parents[1]))
+    folders = (Path(torch.__file__).parent, Path(__file__).parents[1])
+    return any(Path(filename).is_relative_to(folder) for folder in folders)
 
 
 def _shape(tensor: Tensor) -> list[int]:

@@ -84,7 +84,7 @@ class Checkpoint(Settings):
 
     every: Float | None = setting(
         None,
-        "interval in the unit of the budget (epochs or steps); null saves by the clock, at most 2 % of the time",
+        "interval in the unit of the budget (epochs or steps); null saves by the clock, at most 1 % of the time",
         identity=NEVER,
         gt=0,
     )
