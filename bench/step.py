@@ -21,8 +21,8 @@ from pathlib import Path
 
 CASES = {
     "digits_mlp": {"steps": 39 * 200},
-    "mnist_mlp": {"steps": 429 * 4},
-    "mnist_cnn": {"steps": 150},
+    "mnist_mlp": {"steps": 429 * 2},
+    "mnist_cnn": {"steps": 60},
 }
 LIMITS = {"digits_mlp": 1.10, "mnist_mlp": 1.05, "mnist_cnn": 1.03}
 CONTENDERS = ("hand", "shoal")

@@ -25,7 +25,7 @@ class Every:
         """Return the first step after `step` at which this is due."""
         if self.interval is None:
             return None
-        k = max(int(step / self.interval) - 1, 0)
+        k = int(step / self.interval)
         while round(k * self.interval) <= step:
             k += 1
         return round(k * self.interval)

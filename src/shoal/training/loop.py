@@ -25,6 +25,10 @@ from shoal.training.seams import Callback, Engine, Evaluation, Hypers, Recorder,
 
 BLOCK = 1000
 """Steps whose hyperparameters are computed and uploaded at once."""
+REMEDY = (
+    "Usually the learning rate is too large: try optimizer.lr at a third, or schedules.lr.warmup_steps=100. Otherwise "
+    "look for a logarithm, square root or division at zero in the model or loss."
+)
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ def fit(
                     break
             at = _advanced(at, done, batches.per_epoch)
 
-            # 2. numbers that are not finite end the run here, before anything of them is kept
-            _refuse_non_finite(engine, at)
+            # 2. a loss that was not finite ends the run here, before anything of it is kept
+            _refuse_bad_losses(engine)
 
             # 3. what the steps added up to, and how good the weights are
             if agenda.evaluates(at.step) or agenda.log.due(at.step):
@@ -84,12 +88,14 @@ def fit(
                 save = recorder.tick(at) or save
                 pulse.rest()
             if save:
+                _refuse_bad_weights(engine, at)
                 recorder.save(engine, at, callbacks)
                 saved = at
             if pulse.asked is not None and saved == at:
                 return Ending(at, "interrupted", f"stopped by {pulse.asked} at step {at.step:,}")
 
     if saved != at:
+        _refuse_bad_weights(engine, at)
         recorder.save(engine, at, callbacks)
     early = _reason_to_stop(callbacks)
     return Ending(at, "early stop", early) if early else Ending(at, "budget", "the budget is spent")
@@ -122,22 +128,20 @@ def _advanced(at: Position, steps: int, per_epoch: int) -> Position:
     return Position(at.epoch + epochs, batch, at.step + steps)
 
 
-def _refuse_non_finite(engine: Engine, at: Position) -> None:
-    """Raise NonFiniteError where a loss or weight of any run is not finite."""
-    for bad, finite in zip(engine.bad_steps(), engine.finite(), strict=True):
-        if bad is None and finite:
-            continue
-        if bad is not None and finite:
-            what = f"the loss at step {bad:,} is not finite; its update was not made."
-        else:
-            what = (
-                f"weights became NaN or infinite by step {bad or at.step:,} although the losses before it were finite: "
-                "an update was too large, or its gradient not finite."
-            )
+def _refuse_bad_losses(engine: Engine) -> None:
+    """Raise NonFiniteError where a loss of any run was not finite."""
+    for run, step in enumerate(engine.bad_steps()):
+        if step is not None:
+            cause = "" if engine.finite()[run] else " The update before it had made weights NaN or infinite."
+            raise NonFiniteError(f"the loss at step {step:,} is not finite; its update was not made.{cause} {REMEDY}")
+
+
+def _refuse_bad_weights(engine: Engine, at: Position) -> None:
+    """Raise NonFiniteError rather than save weights that are not finite: a finite loss may have such a gradient."""
+    if not all(engine.finite()):
         raise NonFiniteError(
-            f"{what} Usually the learning rate is too large: try optimizer.lr at a third, or "
-            "schedules.lr.warmup_steps=100. Otherwise look for a logarithm, square root or division at zero in the "
-            "model or loss."
+            f"weights became NaN or infinite by step {at.step:,}, although the losses were finite: an update was too "
+            f"large, or its gradient not finite. The checkpoint before is kept. {REMEDY}"
         )
 
 
