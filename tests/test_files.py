@@ -37,7 +37,7 @@ def test_an_atomic_write_leaves_the_file_and_nothing_else(tmp_path: Path) -> Non
     files.write_atomic(target, "one")
     files.write_atomic(target, b"two")
     assert target.read_bytes() == b"two"
-    assert os.listdir(tmp_path) == ["run.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypa
     with pytest.raises(OSError, match="No space left"):
         files.write_atomic(target, "new")
     assert target.read_text() == "old"
-    assert os.listdir(tmp_path) == ["run.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_an_atomic_write_flushes_before_it_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
