@@ -121,8 +121,10 @@ class MemoryBatches:
 
 def _finished(inputs: Tensor, constants: Normalisation | None, *, own: bool) -> Tensor:
     """Return inputs as float32, normalised; in place where `own` says that nobody else has them."""
-    result = inputs.to(torch.float32)
+    if constants is None or inputs.dtype in (torch.float64, torch.bool):  # no one-pass subtraction gives float32
+        inputs = inputs.to(torch.float32)
     if constants is None:
-        return result
-    result = result.sub_(constants.mean) if own or result is not inputs else result - constants.mean
-    return result.div_(constants.deviation)
+        return inputs
+    if own and inputs.dtype == torch.float32:
+        return inputs.sub_(constants.mean).div_(constants.deviation)
+    return (inputs - constants.mean).div_(constants.deviation)  # integers are converted in the same pass
