@@ -1,8 +1,9 @@
 """Time per training step: Shoal's loop against a loop written by hand, on the same model, data, optimizer and metrics.
 
-Each measurement is a process of its own; contenders take turns. A step's time is the whole time of the loop divided
-by its steps: evaluations on valid once an epoch with the same metrics are in both, and Shoal's history, checkpoints
-and screen are on. The hand-written loop indexes tensors in memory and uses the same optimizer class (fused).
+A repeat is one process for each contender; they take turns of a twentieth of a second, one waiting while the other runs,
+so that a machine whose speed drifts slows both. A step's time is the whole time of the loop divided by its steps:
+evaluations on valid once an epoch with the same metrics are in both, and Shoal's history, checkpoints and screen are
+on. The hand-written loop indexes tensors in memory and uses the same optimizer class (fused).
 
     python bench/step.py [--repeats 5] [--cases digits_mlp,mnist_mlp,mnist_cnn] [--mnist DIR] [--threads N] [--json]
 """
@@ -20,12 +21,37 @@ import time
 from pathlib import Path
 
 CASES = {
-    "digits_mlp": {"steps": 39 * 200},
-    "mnist_mlp": {"steps": 429 * 2},
-    "mnist_cnn": {"steps": 60},
+    "digits_mlp": {"steps": 39 * 400},
+    "mnist_mlp": {"steps": 429 * 8},
+    "mnist_cnn": {"steps": 429},
 }
 LIMITS = {"digits_mlp": 1.10, "mnist_mlp": 1.05, "mnist_cnn": 1.03}
 CONTENDERS = ("hand", "shoal")
+TURN = 0.05  # seconds
+
+
+class Turns:
+    """This process's share of the machine: `over()` after each step waits while the other contender has its turn."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def start(self) -> None:
+        """Wait for the first turn."""
+        print("TURN", flush=True)
+        sys.stdin.readline()
+        self._began = time.perf_counter()
+
+    def over(self) -> None:
+        """Hand over if this turn has lasted long enough."""
+        if time.perf_counter() - self._began > TURN:
+            self.stop()
+            self.start()
+
+    def stop(self) -> None:
+        """Count the turn that ends here."""
+        self.seconds += time.perf_counter() - self._began
 
 
 def workshop(case: str, mnist: str):
@@ -53,8 +79,8 @@ def in_memory(work, split: str):
     return work.data.normalisation.apply(inputs), targets.long()
 
 
-def by_hand(work, steps: int) -> float:
-    """The loop one would write: returns seconds."""
+def by_hand(work, steps: int, turns: Turns) -> None:
+    """The loop one would write."""
     import torch
     import torch.nn.functional as F
 
@@ -65,7 +91,7 @@ def by_hand(work, steps: int) -> float:
     every = int(work.recipe.evaluate.every)
     rows, step = [], 0
     loss_sum, correct = torch.zeros(()), torch.zeros((), dtype=torch.int64)
-    began = time.perf_counter()
+    turns.start()
     while step < steps:
         order = torch.randperm(len(train_x))
         for start in range(0, len(order) - batch_size + 1, batch_size):
@@ -94,30 +120,36 @@ def by_hand(work, steps: int) -> float:
                 rows.append([loss_sum.item(), correct.item(), *totals])
                 loss_sum.zero_()
                 correct.zero_()
+            turns.over()
             if step == steps:
                 break
-    return time.perf_counter() - began
+    turns.stop()
 
 
-def by_shoal(work, steps: int) -> float:
-    """The whole of `fit`, with history, checkpoints and screen: returns seconds."""
+def by_shoal(work, steps: int, turns: Turns) -> None:
+    """The whole of `fit`, with history, checkpoints and screen."""
     del steps
     import shoal.assembly.conduct  # noqa: F401
     from shoal.assembly import Screen
+    from shoal.training.solo import SoloEngine
 
     module = sys.modules["shoal.assembly.conduct"]
-    fit, taken = module.fit, []
+    fit, step = module.fit, SoloEngine.step
+
+    def timed_step(*args, **keywords):
+        result = step(*args, **keywords)
+        turns.over()
+        return result
 
     def timed(*args, **keywords):
-        began = time.perf_counter()
+        turns.start()
         ending = fit(*args, **keywords)
-        taken.append(time.perf_counter() - began)
+        turns.stop()
         return ending
 
-    module.fit = timed
+    module.fit, SoloEngine.step = timed, timed_step
     with tempfile.TemporaryDirectory() as runs:
         module.conduct(work.recipe, runs=Path(runs), screen=Screen())
-    return taken[0]
 
 
 def measure(case: str, contender: str, mnist: str) -> None:
@@ -126,19 +158,40 @@ def measure(case: str, contender: str, mnist: str) -> None:
 
     if os.environ.get("BENCH_THREADS"):
         torch.set_num_threads(int(os.environ["BENCH_THREADS"]))
-    work, steps = workshop(case, mnist), CASES[case]["steps"]
-    seconds = (by_hand if contender == "hand" else by_shoal)(work, steps)
-    print(f"RESULT {seconds / steps}")
+    work, steps, turns = workshop(case, mnist), CASES[case]["steps"], Turns()
+    (by_hand if contender == "hand" else by_shoal)(work, steps, turns)
+    print(f"RESULT {turns.seconds / steps}", flush=True)
 
 
-def run(case: str, contender: str, arguments: argparse.Namespace) -> float:
-    """One measurement in a process of its own."""
-    command = [sys.executable, __file__, "--measure", case, contender, "--mnist", arguments.mnist]
+def interleaved(case: str, order: tuple[str, ...], arguments: argparse.Namespace) -> dict[str, float]:
+    """Seconds a step of each contender, from two processes that take turns in this order."""
     environment = {**os.environ, **({"BENCH_THREADS": str(arguments.threads)} if arguments.threads else {})}
-    output = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if output.returncode:
-        sys.exit(output.stderr)
-    return float(output.stdout.rsplit("RESULT ", 1)[1])
+    command = [sys.executable, __file__, "--mnist", arguments.mnist, "--measure", case]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    waiting = {name: subprocess.Popen([*command, name], **pipes) for name in order}
+    for process in waiting.values():
+        until_turn(process)
+    taken: dict[str, float] = {}
+    while waiting:
+        for name, process in list(waiting.items()):
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            seconds = until_turn(process)
+            if seconds is not None:
+                taken[name] = seconds
+                process.communicate()
+                del waiting[name]
+    return taken
+
+
+def until_turn(process) -> float | None:
+    """Read what a process prints until its turn is over: its result, if it has finished."""
+    for line in process.stdout:
+        if line == "TURN\n":
+            return None
+        if line.startswith("RESULT "):
+            return float(line.split()[1])
+    sys.exit(f"a measurement ended early, with exit code {process.wait()}")
 
 
 def main() -> None:
@@ -160,24 +213,24 @@ def main() -> None:
             continue
         taken: dict[str, list[float]] = {contender: [] for contender in CONTENDERS}
         for repeat in range(arguments.repeats):
-            for contender in CONTENDERS if repeat % 2 == 0 else reversed(CONTENDERS):
-                taken[contender].append(run(case, contender, arguments))
-        base = statistics.median(taken["hand"])
+            for contender, seconds in interleaved(case, CONTENDERS[:: 1 if repeat % 2 == 0 else -1], arguments).items():
+                taken[contender].append(seconds)
         for contender in CONTENDERS:
-            report(case, contender, taken[contender], base, arguments)
+            report(case, contender, taken[contender], taken["hand"], arguments)
 
 
-def report(case: str, contender: str, taken: list[float], base: float, arguments: argparse.Namespace) -> None:
-    """Print one row of the table, or one JSON object."""
-    median = statistics.median(taken)
-    row = {"case": case, "contender": contender, "median": median, "ratio": median / base, "n": len(taken)}
+def report(case: str, contender: str, taken: list[float], hand: list[float], arguments: argparse.Namespace) -> None:
+    """Print one row of the table, or one JSON object: the ratio is of medians, its spread that of the pairs."""
+    median, pairs = statistics.median(taken), [mine / other for mine, other in zip(taken, hand, strict=True)]
+    ratio, deviation = median / statistics.median(hand), statistics.stdev(pairs) if len(pairs) > 1 else 0.0
     if arguments.json:
+        row = {"case": case, "contender": contender, "seconds": taken, "ratio": ratio, "deviation": deviation}
         print(json.dumps(row), flush=True)
         return
     limit = f"  (limit {LIMITS[case]:.2f})" if contender == "shoal" else ""
     spread = f"{min(taken) * 1e6:.0f}-{max(taken) * 1e6:.0f}"
     times = f"{median * 1e6:9.1f} us a step  {spread:>13}"
-    print(f"{case:<12} {contender:<6} {times}  ratio {median / base:.3f}  n={len(taken)}{limit}", flush=True)
+    print(f"{case:<12} {contender:<6} {times}  ratio {ratio:.3f} +- {deviation:.3f}  n={len(taken)}{limit}", flush=True)
 
 
 if __name__ == "__main__":

@@ -50,8 +50,15 @@ class StepSeeds:
 
 
 def seed_all(value: int) -> None:
-    """Seed torch, NumPy's legacy generator and Python's: for code of the user's that draws from them."""
-    torch.manual_seed(value)
+    """Seed torch, NumPy's legacy generator and Python's: for code of the user's that draws from them.
+
+    Not by `torch.manual_seed`: for each kind of device that is not in use it formats a traceback, 1.4 milliseconds in all.
+    """
+    torch.default_generator.manual_seed(value)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(value)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(value)
     np.random.seed(value & 0xFFFFFFFF)  # noqa: NPY002  (the global state that user code draws from)
     random.seed(value)
 
