@@ -1,7 +1,7 @@
 """Time per training step: Shoal's loop against a loop written by hand, on the same model, data, optimizer and metrics.
 
-A repeat is one process for each contender; they take turns of a twentieth of a second, one waiting while the other runs,
-so that a machine whose speed drifts slows both. A step's time is the whole time of the loop divided by its steps:
+A repeat is one process for each contender; they take turns of a twentieth of a second, one waiting while the other
+runs, so that a machine whose speed drifts slows both. A step's time is the whole time of the loop divided by its steps:
 evaluations on valid once an epoch with the same metrics are in both, and Shoal's history, checkpoints and screen are
 on. The hand-written loop indexes tensors in memory and uses the same optimizer class (fused).
 

@@ -21,9 +21,9 @@ from shoal.store import RunFolder, RunLock
 lock = RunLock(RunFolder(Path(sys.argv[1])))
 lock.acquire()
 if "fork" in sys.argv and os.fork() == 0:
-    print("child", os.getpid(), flush=True)
+    os.write(1, f"child {os.getpid()}\\n".encode())
     time.sleep(600)
-print("held", flush=True)
+os.write(1, b"held\\n")
 time.sleep(600)
 """
 

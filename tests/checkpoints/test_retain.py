@@ -57,3 +57,4 @@ def test_leftovers_are_swept_and_nothing_else(many: Path) -> None:
 def test_where_there_is_no_folder_there_is_nothing_to_sweep(tmp_path: Path) -> None:
     sweep(tmp_path / "missing")
     prune(tmp_path / "missing", 2)
+    assert not list(tmp_path.iterdir())

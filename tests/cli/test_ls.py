@@ -177,4 +177,6 @@ def test_every_condition_is_read_back(key: str, sign: str, value: float) -> None
 @given(st.text(max_size=30))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with suppress(InputError):
-        conditions.parse(text)
+        found = conditions.parse(text)
+        assert found.key
+        assert found.sign in text

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import subprocess
@@ -38,6 +39,13 @@ def test_with_yes_a_run_goes_and_its_experiment_with_the_last(shoal: Any, runs: 
     assert not folder.path.exists()
     assert shoal("rm", "-y", "digits").code == 0
     assert not other.path.parent.exists()
+
+
+def test_json_has_one_object_for_each_run_that_went(shoal: Any, folder: RunFolder) -> None:
+    answer = shoal("rm", "--yes", "digits", "--json")
+    (gone,) = [json.loads(line) for line in answer.lines]
+    assert (gone["run"], gone["status"], Path(gone["folder"]).name) == (folder.label, "finished", "seed-0")
+    assert not folder.path.exists()
 
 
 def test_a_live_run_is_refused_and_no_other_removed(shoal: Any, runs: Path, folder: RunFolder) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,17 @@ def test_an_entry_lists_its_parameters(shoal: Any) -> None:
     assert answer.lines[0] == "optimizer: adamw"
     assert "optimizer.beta1" in answer.out
     assert "optimizer.nesterov" not in answer.out
+
+
+def test_an_entry_of_the_users_is_listed_with_its_module(shoal: Any) -> None:
+    module = Path("entries_to_list.py")
+    module.write_text(
+        "import shoal\n\n\n@shoal.model('listed')\ndef listed(input_shape: tuple[int, ...], waves: int = 3): ...\n"
+    )
+    assert shoal("schema", "listed").code == 2
+    answer = shoal("schema", "listed", "--module", "entries_to_list")
+    assert answer.code == 0
+    assert "model.waves" in answer.out
 
 
 def test_a_misspelt_key_is_told_the_nearest(shoal: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from shoal.datasets import build, digits
-from shoal.errors import DataError
+from shoal.errors import DataError, RecipeError
 from shoal.recipe.parts import Digits
 
 
@@ -43,6 +43,11 @@ def test_they_never_change():
 def test_their_valid_split_is_fixed():
     with pytest.raises(DataError, match=r"dataset.valid = 0.2: this dataset has a valid split of its own"):
         build(Digits(valid=0.2))
+
+
+def test_a_path_is_refused():
+    with pytest.raises(RecipeError, match=r"dataset.path = data: the digits come with Shoal .* dataset=idx or"):
+        build(Digits(path="data"))
 
 
 def test_normalisation_is_as_asked():

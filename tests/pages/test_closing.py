@@ -38,7 +38,9 @@ def test_the_closing_table_has_the_result_and_what_to_do_with_it(tmp_path: Path)
 
 def test_a_run_without_metrics_closes_too(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    Console(file=io.StringIO()).print(closing(record.result(run), {}))
+    shown = io.StringIO()
+    Console(file=shown).print(closing(record.result(run), {}))
+    assert run.label in shown.getvalue()
 
 
 def test_foreign_text_does_not_act(tmp_path: Path) -> None:

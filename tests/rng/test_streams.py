@@ -121,6 +121,14 @@ def test_seed_all_seeds_all(seed: int) -> None:
         assert draws() == first
 
 
+def test_seed_all_gives_the_stream_of_torchs_manual_seed() -> None:
+    with rng.preserved():
+        rng.seed_all(12345)
+        seeded = torch.rand(3)
+        torch.manual_seed(12345)
+        assert torch.equal(torch.rand(3), seeded)
+
+
 def test_captured_generators_go_on_where_they_were_after_a_checkpoint() -> None:
     with rng.preserved():
         rng.seed_all(3)

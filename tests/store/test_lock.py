@@ -50,7 +50,7 @@ def test_another_process_is_named_with_what_to_do(folder: RunFolder) -> None:
         f"the run {folder.label} is being trained by process {process.pid} on {os.uname().nodename} since 20" in message
     )
     assert f"'kill {process.pid}'" in message
-    assert "shoal logs -f" in message
+    assert f"shoal logs -f {folder.path}" in message
     assert error.value.exit_code == 2
 
 

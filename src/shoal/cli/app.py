@@ -194,24 +194,27 @@ def measure(run: str, words: tuple[str, ...], *, modules: tuple[str, ...], runs:
 @click.argument("run", nargs=-1, required=True, metavar="RUN...")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @options.runs
-def rm(run: tuple[str, ...], *, yes: bool, runs: Path) -> int:
+@options.json
+def rm(run: tuple[str, ...], *, yes: bool, runs: Path, json: bool) -> int:
     """Delete runs for good: their folders, with checkpoints and history. A live run is refused."""
     from shoal.cli import rm as command  # noqa: PLC0415 none but the command that is called
 
-    return command.run(run, runs=runs, yes=yes)
+    return command.run(run, runs=runs, yes=yes, json=json)
 
 
 @app.command(short_help="List the keys of a recipe.")
 @click.argument("key", required=False, metavar="[KEY]")
+@options.modules
 @options.json
-def schema(key: str | None, *, json: bool) -> int:
+def schema(key: str | None, *, modules: tuple[str, ...], json: bool) -> int:
     """List the keys of a recipe, with type, default, bounds and meaning. KEY is a key, a section or an entry.
 
     \b
       shoal schema optimizer
       shoal schema adamw
       shoal schema batch_size
+      shoal schema fourier --module own_module
     """
     from shoal.cli import schema as command  # noqa: PLC0415 imports pydantic
 
-    return command.run(key, json=json)
+    return command.run(key, modules=list(modules), json=json)

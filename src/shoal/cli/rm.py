@@ -12,10 +12,11 @@ from shoal.cli import output
 from shoal.errors import InputError, LiveRunError
 from shoal.pages.formats import clean, size
 from shoal.store import RunFolder, is_live, remove, resolve
+from shoal.store.catalog import as_result, summary_of
 from shoal.store.lock import refusal
 
 
-def run(names: Sequence[str], *, runs: Path, yes: bool) -> int:
+def run(names: Sequence[str], *, runs: Path, yes: bool, json: bool = False) -> int:
     """Delete the runs, all of them or, where one is refused, none; return the exit code."""
     folders = list(dict.fromkeys(resolve(runs, name) for name in names))
     for folder in folders:
@@ -24,8 +25,12 @@ def run(names: Sequence[str], *, runs: Path, yes: bool) -> int:
     if not yes:
         _ask(folders)
     for folder in folders:
+        summary = summary_of(folder)
         remove(folder)
-        output.lines([f"removed {clean(folder.label)}"])
+        if not json:
+            output.lines([f"removed {clean(folder.label)}"])
+        elif summary is not None:
+            output.results([as_result(summary)])
     return 0
 
 

@@ -17,8 +17,12 @@ SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 LARGE = 10**9
 
 
-def run(key: str | None, *, json: bool) -> int:
+def run(key: str | None, *, modules: Sequence[str] = (), json: bool) -> int:
     """Print the keys; return the exit code."""
+    if modules:
+        from shoal.assembly import import_modules  # noqa: PLC0415 imports torch
+
+        import_modules(modules)
     rows = keys() if key is None else select(keys(), key)
     if json:
         output.results(rows)

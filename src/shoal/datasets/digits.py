@@ -14,6 +14,7 @@ import numpy as np
 
 from shoal.datasets.examples import Data
 from shoal.datasets.prepare import prepare
+from shoal.errors import RecipeError
 from shoal.recipe.parts import DatasetPart
 
 FILE = Path(__file__).with_name("digits.npz")
@@ -30,6 +31,11 @@ def load() -> tuple[Array, Array]:
 
 def build(part: DatasetPart) -> Data:
     """Return the digits: 1,257 train, 180 valid and 360 test, in that order of a fixed permutation."""
+    if part.path is not None:
+        raise RecipeError(
+            f"dataset.path = {part.path}: the digits come with Shoal and are read from no other place. Leave it out, "
+            "or name what is in that place: dataset=idx or dataset=arrays."
+        )
     images, labels = load()
     permutation = np.random.RandomState(0).permutation(len(images))
     pairs: dict[str, tuple[Array, Array]] = {}

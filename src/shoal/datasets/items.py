@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Subset
 
 from shoal import rng
 from shoal.datasets.convert import to_tensor
@@ -28,8 +29,15 @@ def read(dataset: Any, index: int, *, seed: int, epoch: int, purpose: str = "exa
     try:
         found = dataset[index]
     except Exception as error:  # a boundary: the code is the user's, and the traceback is kept as the cause
-        raise TrainingError(f"{type(dataset).__name__}[{index}] raised {type(error).__name__}: {error}") from error
-    return as_pair(found, f"{type(dataset).__name__}[{index}]")
+        raise TrainingError(f"{place(dataset, index)} raised {type(error).__name__}: {error}") from error
+    return as_pair(found, place(dataset, index))
+
+
+def place(dataset: Any, index: int) -> str:
+    """Return an item's name in messages, `Faces[3]`: its place in the user's Dataset, not in a part cut from it."""
+    while isinstance(dataset, Subset):
+        dataset, index = cast(Any, dataset.dataset), int(dataset.indices[index])
+    return f"{type(dataset).__name__}[{index}]"
 
 
 def as_pair(found: Any, where: str) -> Item:

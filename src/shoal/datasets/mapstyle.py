@@ -21,7 +21,7 @@ from shoal.datasets.checks import count_classes
 from shoal.datasets.cut import cut, note, refuse_size, valid_size
 from shoal.datasets.digest import SPLITS, add_tensor
 from shoal.datasets.examples import Data
-from shoal.datasets.items import Item, read
+from shoal.datasets.items import Item, place, read
 from shoal.errors import DataError, TrainingError
 from shoal.recipe.parts import DatasetPart
 
@@ -96,7 +96,7 @@ def _item(name: str, dataset: Any, index: int) -> Item:
         raise DataError(f"{name}: {error}") from error.__cause__
     for what, values in (("input", x), ("target", y)):
         if values.is_floating_point() and not bool(torch.isfinite(values).all()):
-            raise DataError(f"{name}: the {what} of {_name(dataset)}[{index}] has values that are NaN or infinite.")
+            raise DataError(f"{name}: the {what} of {place(dataset, index)} has values that are NaN or infinite.")
     return x, y
 
 

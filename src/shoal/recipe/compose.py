@@ -55,7 +55,7 @@ def preset_mapping(preset: str, *, config_dir: Path | None = None) -> dict[str, 
     """Return a preset as a plain mapping, its name filled in; raises RecipeError for a name that is not there."""
     known = presets(config_dir)
     if preset not in known:
-        hint = "" if config_dir else " Presets of your own come with --config-dir DIR."
+        hint = "" if config_dir else " Presets of your own come with --config-dir DIR, or config_dir=DIR in Python."
         raise RecipeError(unknown("preset", preset, known) + hint)
     standings = in_force(known[preset], _folders(config_dir))
     return {"name": preset, **only(standings, _load(known[preset], preset, []))}
@@ -154,7 +154,7 @@ def _folders(config_dir: Path | None) -> list[Path]:
 def _folder(config_dir: Path) -> Path:
     folder = config_dir.expanduser().resolve()
     if not folder.is_dir():
-        raise RecipeError(f"--config-dir {config_dir}: there is no such folder.")
+        raise RecipeError(f"there is no folder of presets {str(config_dir)!r}.")
     return folder
 
 

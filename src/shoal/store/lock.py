@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import shlex
 import threading
 import time
 from datetime import UTC, datetime
@@ -145,7 +146,7 @@ def refusal(folder: RunFolder) -> str:
     place = "" if host == os.uname().nodename else f" on {host}"
     return (
         f"the run {folder.label} is being trained by process {pid} on {host} since {found.get('started')}. "
-        f"Watch it with 'shoal logs -f {folder.label}', or stop it with 'kill {pid}'{place}: "
+        f"Watch it with 'shoal logs -f {shlex.quote(str(folder.path))}', or stop it with 'kill {pid}'{place}: "
         "it saves a checkpoint, and the same command resumes it."
     )
 

@@ -40,7 +40,7 @@ def build(
     if part.name not in BUILDERS:
         raise RecipeError(
             f"task.name = {part.name}: such a task is a loss function that was passed from Python. Pass it again, "
-            "as in task=function, or register a factory for it with --module MODULE."
+            "as in loss=function, or register a factory for it with --module MODULE."
         )
     return BUILDERS[part.name](part, Targets(classes, target_shape, class_counts, device))
 
