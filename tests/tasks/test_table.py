@@ -58,5 +58,5 @@ def test_a_factory_that_returns_neither_is_refused(returned: Any) -> None:
 
 
 def test_a_task_passed_from_python_has_to_be_passed_again() -> None:
-    with pytest.raises(RecipeError, match=r"task\.name = external: .* Pass it again, as in task=function"):
+    with pytest.raises(RecipeError, match=r"task\.name = external: .* Pass it again, as in loss=function"):
         build(ExternalTask(source="notebook.loss"), **FACTS)
