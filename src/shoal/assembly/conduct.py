@@ -233,6 +233,8 @@ def _data_facts(workshop: Workshop) -> dict[str, Any]:
         "outputs": workshop.task.outputs,
         "normalisation": data.normalisation.to_plain() if data.normalisation else None,
         "notes": list(data.notes),
+        "labels": list(data.labels) if data.labels else None,
+        "encoding": dict(data.encoding) if data.encoding else None,
     }
 
 

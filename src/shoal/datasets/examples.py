@@ -20,12 +20,14 @@ class Examples:
     """One split held in memory; it shares memory with the arrays it was made from.
 
     inputs [N, ...] of any numeric dtype (uint8 pictures stay uint8); targets [N] integer labels, or [N] or [N, K]
-    real values; rows: the int64 rows of both that belong to the split, None for all of them.
+    real values; rows: the int64 rows of both that belong to the split, None for all of them; tokens: inputs are
+    numbers of words or characters, so that batches keep them as int64 and nothing normalises them.
     """
 
     inputs: Tensor
     targets: Tensor
     rows: Tensor | None = None
+    tokens: bool = False
 
     def __len__(self) -> int:
         return len(self.inputs) if self.rows is None else len(self.rows)
@@ -84,6 +86,10 @@ class Data:
     """Computed from train; None where it is not wanted, and for map-style Datasets."""
     notes: tuple[str, ...] = ()
     """Sentences for the screen."""
+    labels: tuple[str, ...] | None = None
+    """The names of the classes, in the order of their labels; None where they have none."""
+    encoding: Mapping[str, Any] | None = None
+    """How a raw input becomes an example, for `shoal predict`: plain data with a `kind`, recorded with the run."""
 
     @property
     def sizes(self) -> dict[str, int]:

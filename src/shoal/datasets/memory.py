@@ -55,7 +55,8 @@ class MemoryBatches:
         """Move the split to the device, once, and finish its inputs in advance where they are small."""
         inputs, targets, rows = examples.inputs, examples.targets, examples.rows
         ahead = len(examples) * inputs[0].numel() * 4 <= AHEAD_BYTES
-        unfinished = constants is not None or inputs.dtype != torch.float32
+        self._kind = torch.int64 if examples.tokens else torch.float32
+        unfinished = constants is not None or inputs.dtype != self._kind
         moved = inputs.device != self.device
         self._names = None if rows is None else rows.to(self.device)
         self._rows = self._names  # what is still to be looked up in the tensors below
@@ -64,7 +65,7 @@ class MemoryBatches:
         if moved:  # float64 does not exist on every device
             inputs = (inputs.float() if inputs.dtype == torch.float64 else inputs).to(self.device)
         self._targets = targets.to(torch.float32 if targets.is_floating_point() else torch.int64).to(self.device)
-        self._inputs = _finished(inputs, constants, own=False) if ahead and unfinished else inputs
+        self._inputs = _finished(inputs, constants, self._kind, own=False) if ahead and unfinished else inputs
         self._unfinished = unfinished and not ahead
         self._constants = constants
 
@@ -96,7 +97,7 @@ class MemoryBatches:
             index = rows if names is select else names[low : low + block]
             inputs = self._inputs.index_select(0, rows)
             if self._unfinished:
-                inputs = _finished(inputs, self._constants, own=True)
+                inputs = _finished(inputs, self._constants, self._kind, own=True)
             targets = self._targets.index_select(0, rows)
             if block == size:
                 yield inputs, targets, index
@@ -119,12 +120,12 @@ class MemoryBatches:
         return (order if self._rows is None else names), names
 
 
-def _finished(inputs: Tensor, constants: Normalisation | None, *, own: bool) -> Tensor:
-    """Return inputs as float32, normalised; in place where `own` says that nobody else has them."""
-    if constants is None or inputs.dtype in (torch.float64, torch.bool):  # no one-pass subtraction gives float32
-        inputs = inputs.to(torch.float32)
+def _finished(inputs: Tensor, constants: Normalisation | None, kind: torch.dtype, *, own: bool) -> Tensor:
+    """Return inputs as float32, normalised, tokens as int64; in place where `own` says that nobody else has them."""
     if constants is None:
-        return inputs
+        return inputs.to(kind)
+    if inputs.dtype in (torch.float64, torch.bool):  # no one-pass subtraction gives float32
+        inputs = inputs.to(torch.float32)
     if own and inputs.dtype == torch.float32:
         return inputs.sub_(constants.mean).div_(constants.deviation)
     return (inputs - constants.mean).div_(constants.deviation)  # integers are converted in the same pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -66,8 +67,8 @@ def _with_valid(splits: dict[str, Examples], part: DatasetPart) -> tuple[dict[st
         return splits, [note(size)]
     kept, left = cut(len(train), size)
     cut_splits = {
-        "train": Examples(train.inputs, train.targets, kept),
-        "valid": Examples(train.inputs, train.targets, left),
+        "train": replace(train, rows=kept),
+        "valid": replace(train, rows=left),
     }
     return {**cut_splits, **{name: splits[name] for name in splits if name != "train"}}, [note(size)]
 
