@@ -20,7 +20,7 @@ MODULES = sorted(SRC.rglob("*.py"))
 RICH = {"rich", "pygments", "markdown_it", "mdurl"}
 SCREEN = RICH | {"click", "typing_extensions"}
 PYDANTIC = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
-HYDRA = {"hydra", "omegaconf", "antlr4", "packaging", "yaml", "_yaml"}
+HYDRA = {"hydra", "omegaconf", "antlr4", "packaging", "yaml", "_yaml", "attr"}  # omegaconf takes attr where it is there
 
 # What each room below torch may import, all its modules together.
 ROOMS: dict[str, set[str]] = {
