@@ -5,6 +5,7 @@ An entry is two halves under one name: the class of its parameters in `recipe.ta
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,10 +42,18 @@ MODELS = sorted(SHIPPED["model"] - PASSED_FROM_PYTHON)
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "mlp": [{}, {"depth": 0}, {"depth": 2, "norm": "batch"}, {"norm": "layer", "activation": "gelu", "dropout": 0.2}],
     "convnet": [{"width": 3}, {"width": 2, "depth": 3, "norm": "group"}, {"width": 2, "norm": "none", "dropout": 0.2}],
+    "gpt": [{"width": 8, "heads": 2, "depth": 1}, {"width": 6, "heads": 3, "depth": 2, "attention": "einsum"}],
 }
 """Keys under which a model goes through its checks beside its defaults."""
 CPU = torch.device("cpu")
-INPUT = (1, 8, 8)
+PICTURE, CONTEXT = (1, 8, 8), (5,)
+
+
+def inputs(name: str, count: int) -> Tensor:
+    """Return such inputs as a model reads: tokens of 10 kinds, or pictures."""
+    if name in models.OF_TOKENS:
+        return torch.randint(10, (count, *CONTEXT))
+    return torch.randn(count, *PICTURE)
 
 
 def test_every_kind_has_a_room() -> None:
@@ -64,9 +73,10 @@ def test_a_builder_has_an_entry(kind: str) -> None:
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
 def test_an_entry_says_what_it_is_and_what_its_keys_mean(kind: str, name: str) -> None:
     cls = TABLES[kind][name]
-    assert cls.__doc__
-    assert cls.__doc__[0].isupper()
-    assert cls.__doc__.endswith(".")
+    said = inspect.getdoc(cls)
+    assert said
+    assert said[0].isupper()
+    assert said.endswith(".")
     for key, field in cls.model_fields.items():
         if key != "name":
             assert marks(field).meaning
@@ -82,14 +92,19 @@ CASES = [(name, keys) for name in MODELS for keys in VARIANTS[name]]
 
 def model(name: str, keys: Mapping[str, Any], *, seed: int = 0, outputs: int = 10) -> nn.Module:
     torch.manual_seed(seed)
-    return models.build(parse({"model": {"name": name, **keys}}).model, input_shape=INPUT, outputs=outputs)
+    shape = CONTEXT if name in models.OF_TOKENS else PICTURE
+    network = models.build(parse({"model": {"name": name, **keys}}).model, input_shape=shape, outputs=outputs)
+    for parameter in network.parameters():  # what starts at zero would pass no gradient on
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return network
 
 
 @pytest.mark.parametrize(("name", "keys"), CASES)
 def test_a_model_has_its_outputs_and_finite_gradients(name: str, keys: Mapping[str, Any]) -> None:
     network = model(name, keys)
-    outputs = network(torch.randn(6, *INPUT))
-    assert outputs.shape == (6, 10)
+    outputs = network(inputs(name, 6))
+    assert outputs.shape == ((6, *CONTEXT, 10) if name in models.OF_TOKENS else (6, 10))
     outputs.square().mean().backward()
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
@@ -99,10 +114,10 @@ def test_a_model_has_its_outputs_and_finite_gradients(name: str, keys: Mapping[s
 @pytest.mark.parametrize(("name", "keys"), CASES)
 def test_a_model_is_restored_from_its_state_dict(name: str, keys: Mapping[str, Any]) -> None:
     first, second = model(name, keys, seed=0), model(name, keys, seed=1)
-    inputs = torch.randn(4, *INPUT)
-    first(inputs)  # moves the running statistics of batch norms
+    batch = inputs(name, 4)
+    first(batch)  # moves the running statistics of batch norms
     second.load_state_dict(first.state_dict())
-    torch.testing.assert_close(first.eval()(inputs), second.eval()(inputs), rtol=0, atol=0)
+    torch.testing.assert_close(first.eval()(batch), second.eval()(batch), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("name", "keys"), CASES)
@@ -115,9 +130,19 @@ def test_a_models_weights_come_from_the_global_generator(name: str, keys: Mappin
 
 @pytest.mark.parametrize(("name", "keys"), CASES)
 def test_a_models_gradients_are_its_slopes(name: str, keys: Mapping[str, Any]) -> None:
+    if name in models.OF_TOKENS:  # tokens have no slopes: those of the weights that they choose do
+        network = model(name, keys).double().eval()
+        tokens, names = inputs(name, 2), [key for key, _ in network.named_parameters()]
+
+        def outputs(*weights: Tensor) -> Tensor:
+            return torch.func.functional_call(network, dict(zip(names, weights, strict=True)), (tokens,))[..., :2]
+
+        weights = tuple(parameter.detach().requires_grad_() for parameter in network.parameters())
+        assert torch.autograd.gradcheck(outputs, weights, eps=1e-7, atol=1e-4, fast_mode=True)
+        return
     network = model(name, {**keys, "width": 2}, outputs=2).double().eval()
-    inputs = torch.randn(2, *INPUT, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(network, (inputs,), eps=1e-7, atol=1e-4)
+    pictures = inputs(name, 2).double().requires_grad_()
+    assert torch.autograd.gradcheck(network, (pictures,), eps=1e-7, atol=1e-4)
 
 
 def measured(task: Task, outputs: Tensor, targets: Tensor, weight: Tensor) -> dict[str, float]:
@@ -125,14 +150,17 @@ def measured(task: Task, outputs: Tensor, targets: Tensor, weight: Tensor) -> di
     for name, metric in task.metrics.items():
         statistics = metric.statistics(outputs, targets)
         assert all(values.shape == weight.shape for values in statistics.values()), name
+        loss = float((task.loss(outputs, targets) * weight).sum() / weight.sum())
         means = {key: float((values * weight).sum() / weight.sum()) for key, values in statistics.items()}
-        found[name] = metric.finish(means)
+        found[name] = metric.finish({"loss": loss, **means})
     return found
 
 
 TASKS: dict[str, list[tuple[int | None, tuple[int, ...]]]] = {
     "classification": [(3, ()), (10, ())],
     "regression": [(None, ()), (None, (1,)), (None, (4,))],
+    "language_modelling": [(5, (3,))],
+    "multilabel": [(None, (1,)), (None, (4,))],
 }
 """Targets that each task takes: classes, and the shape of one."""
 PURPOSES = [(name, *targets) for name, kinds in TASKS.items() for targets in kinds]
@@ -142,8 +170,10 @@ def task_with_data(name: str, classes: int | None, shape: tuple[int, ...]) -> tu
     part = parse({"task": {"name": name}}).task
     task = tasks.build(part, classes=classes, target_shape=shape, class_counts=None, device=CPU)
     generator = torch.Generator().manual_seed(0)
-    outputs = torch.randn(12, task.outputs, generator=generator)
-    labels = torch.randint(0, classes or 1, (12,), generator=generator)
+    outputs = torch.randn(12, *(shape if classes else ()), task.outputs, generator=generator)
+    labels = torch.randint(0, classes or 2, (12, *shape), generator=generator)
+    if name == "multilabel":
+        return task, outputs, labels.float()
     return task, outputs, labels if classes else torch.randn(12, *shape, generator=generator)
 
 

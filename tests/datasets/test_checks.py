@@ -72,3 +72,25 @@ def test_labels_are_checked_against_the_number_that_was_told():
 def test_splits_have_to_agree(x: Any, y: Any, message: str, part: Callable[..., Any]):
     with pytest.raises(DataError, match=message):
         from_objects({"train": (np.zeros((4, 3)), np.zeros(4, int)), "test": (x, y)}, part())
+
+
+@pytest.mark.parametrize(
+    ("y", "several", "shares"),
+    [
+        (np.array([[0, 1], [1, 1], [0, 1], [0, 1]]), True, (0.25, 1.0)),
+        (np.array([[0, 1], [1, 1], [0, 1], [0, 1]], "f8"), None, (0.25, 1.0)),
+        (np.array([[0, 1], [1, 0.5], [0, 1], [0, 1]]), False, None),
+        (np.array([0.0, 1, 1, 0]), False, None),
+        (np.array([0, 1, 1, 0]), False, None),
+    ],
+)
+def test_what_may_be_several_labels_is_known(y: Any, several: Any, shares: Any, part: Callable[..., Any]):
+    data = from_objects((np.zeros((4, 3)), y), part(valid=0))
+    assert (data.multilabel, data.label_shares) == (several, shares)
+
+
+def test_splits_agree_on_several_labels(part: Callable[..., Any]):
+    flags = np.array([[0, 1], [1, 0]])
+    pairs = {"train": (np.zeros((2, 3)), flags), "test": (np.zeros((2, 3)), flags / 2)}
+    with pytest.raises(DataError, match=r"the targets of train are integers of 0 and 1.*and those of test are not"):
+        from_objects(pairs, part(valid=0))

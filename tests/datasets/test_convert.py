@@ -72,9 +72,27 @@ def test_what_is_not_numeric_is_refused(value: object, message: str):
         (np.zeros((3, 0)), np.zeros(3), "has no features in it"),
         (np.float64(3), np.zeros(3), "train: expected arrays of examples, found a single number"),
         (np.zeros((3, 2)), np.zeros((3, 1), int), r"integer labels of shape \(3, 1\): expected \[N\]; give y\[:, 0\]"),
-        (np.zeros((3, 2)), np.zeros((3, 4), int), r"integer labels of shape \(3, 4\).*give them as floats"),
+        (np.zeros((3, 2)), np.full((3, 4), 2), r"integer labels of shape \(3, 4\).*give them as floats.*multilabel"),
+        (np.zeros((3, 2)), np.array([[0, 1], [1, 0], [0, -1]]), r"integer labels of shape \(3, 2\).*task=multilabel"),
+        (np.zeros((3, 2)), np.zeros((3, 4, 4), int), r"integer labels of shape \(3, 4, 4\): expected \[N\]"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(x: object, y: object, message: str):
     with pytest.raises(DataError, match=message):
         examples("train", x, y)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64"])
+def test_integers_of_zero_and_one_in_columns_are_several_labels_an_example(dtype: str):
+    y = np.array([[0, 1], [1, 1], [0, 0]], dtype)
+    found = examples("train", np.zeros((3, 2)), y)
+    assert found.multilabel
+    assert found.targets.dtype == torch.float32
+    assert np.array_equal(found.targets.numpy(), y)
+
+
+def test_real_values_of_zero_and_one_stay_what_they_are():
+    y = np.array([[0, 1], [1, 1], [0, 0]], "f8")
+    found = examples("train", np.zeros((3, 2)), y)
+    assert not found.multilabel
+    assert np.shares_memory(found.targets.numpy(), y)

@@ -27,7 +27,7 @@ def test_a_shipped_preset_is_a_recipe_of_its_name(preset: str) -> None:
 
 
 def test_the_shipped_presets_are_those_of_the_design() -> None:
-    assert set(presets()) == {"digits", "digits_mlp", "mnist_mlp", "mnist_cnn"}
+    assert set(presets()) >= {"digits", "digits_mlp", "mnist_mlp", "mnist_cnn", "shakespeare_gpt"}
     assert compose().name == "digits"
 
 

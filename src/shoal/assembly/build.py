@@ -9,6 +9,8 @@ import inspect
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -22,6 +24,7 @@ from shoal.assembly.devices import choose
 from shoal.assembly.objects import Objects
 from shoal.assembly.registry import OWN
 from shoal.assembly.source import classes_of, digest, qualified_name
+from shoal.assembly.start import Start, start
 from shoal.datasets import Batches, Data, Examples
 from shoal.errors import RecipeError, nearest
 from shoal.recipe import Recipe, canonical, signature
@@ -42,6 +45,7 @@ class Workshop:
 
     recipe: Recipe
     objects: Objects = Objects()
+    runs: Path = Path("runs")
 
     @cached_property
     def device(self) -> torch.device:
@@ -62,10 +66,20 @@ class Workshop:
 
     @cached_property
     def model(self) -> nn.Module:
-        """The network with its initial weights, a function of the seed, on the device."""
+        """The network with its initial weights, on the device: a function of the seed, or loaded."""
+        return self._started[0]
+
+    @property
+    def start(self) -> Start:
+        """What the weights started from."""
+        return self._started[1]
+
+    @cached_property
+    def _started(self) -> tuple[nn.Module, Start]:
+        self._check_kind()
         try:
             built = build_model(self.recipe, self.objects, input_shape=self.data.input_shape, outputs=self.task.outputs)
-            return built.to(self.device)
+            return built.to(self.device), start(self.recipe.init, built, runs=self.runs)
         except (MemoryError, RuntimeError) as error:  # torch's own say "allocate" or "out of memory"
             if isinstance(error, RuntimeError) and not re.search("allocat|out of memory", str(error)):
                 raise
@@ -137,6 +151,8 @@ class Workshop:
     def digests(self) -> dict[str, str]:
         """What the data and the user's code are: part of identity."""
         found = {"dataset": self.data.digest}
+        if self.start.digest is not None:
+            found["init"] = self.start.digest
         for kind, part in (
             ("model", self.recipe.model),
             ("task", self.recipe.task),
@@ -160,6 +176,18 @@ class Workshop:
         """What the signature is made of, as recorded with the run."""
         return canonical(self.recipe, self.digests)
 
+    def _check_kind(self) -> None:
+        """Raise RecipeError where a shipped model reads tokens and there are none, or the other way round."""
+        train, name = self.data.splits["train"], self.recipe.model.name
+        tokens = isinstance(train, Examples) and train.tokens
+        if name in models.BUILDERS and ("model", name) not in OWN and tokens != (name in models.OF_TOKENS):
+            there = "blocks of tokens" if tokens else "no tokens"
+            fitting = ", ".join(sorted(models.OF_TOKENS if tokens else set(models.BUILDERS) - models.OF_TOKENS))
+            raise RecipeError(
+                f"model.name = {name}: the examples of dataset.name = {self.recipe.dataset.name} are {there}. "
+                f"Choose another dataset, or a model that reads them: {fitting}."
+            )
+
     def _has_code_of_the_users(self) -> bool:
         own = ("model", self.recipe.model.name) in OWN or ("task", self.recipe.task.name) in OWN
         return own or self.objects.model is not None or self.objects.loss is not None
@@ -169,7 +197,7 @@ class Workshop:
         source: Examples | Dataset[Any] = self.data.splits[split]
         return datasets.batches(
             source,
-            batch_size=self.recipe.batch_size if training else max(self.recipe.batch_size, EVALUATION_BATCH),
+            batch_size=self.recipe.batch_size if training else evaluation_batch(self.recipe, self.data),
             seed=self.recipe.seed,
             drop_last=part.drop_last,
             device=self.device,
@@ -195,6 +223,11 @@ class Workshop:
         return measured[metric]
 
 
+def evaluation_batch(recipe: Recipe, data: Data) -> int:
+    """Return how many examples are evaluated at once: fewer where each has many targets (the tokens of a block)."""
+    return max(recipe.batch_size, EVALUATION_BATCH // prod(data.target_shape) if data.classes else EVALUATION_BATCH)
+
+
 def build_task(recipe: Recipe, data: Data, objects: Objects, device: torch.device) -> Task:
     """Return the task of a recipe for its data, with a loss passed from Python in place of its own."""
     facts: dict[str, Any] = {
@@ -202,6 +235,9 @@ def build_task(recipe: Recipe, data: Data, objects: Objects, device: torch.devic
         "target_shape": data.target_shape,
         "class_counts": data.class_counts,
         "device": device,
+        "multilabel": data.multilabel,
+        "label_shares": data.label_shares,
+        "characters_per_token": float((data.encoding or {}).get("characters_per_token", 1.0)),
     }
     if recipe.task.name == "external" and objects.loss is None:
         source = getattr(recipe.task, "source", "") or "a function"

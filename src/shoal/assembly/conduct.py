@@ -49,7 +49,7 @@ def conduct(
     """
     pulse = Pulse()
     with preserved(), gradients(), determinism(recipe.deterministic), pulse.listening():
-        workshop = Workshop(recipe, objects)
+        workshop = Workshop(recipe, objects, runs)
         workshop.check()
         folder = find(runs, workshop.signature, recipe.seed)
         if folder is not None and not again and record.status(folder) == "finished":
@@ -209,7 +209,7 @@ def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen
     sizes = ", ".join(f"{count:,} {split}" for split, count in data.sizes.items())
     count = sum(p.numel() for p in workshop.model.parameters())
     screen.say(f"{recipe.model.name} ({count:,} parameters) on {recipe.dataset.name} ({sizes})")
-    for note in data.notes:
+    for note in (*data.notes, *workshop.start.report):
         screen.say(note)
     plan = engine.plan
     where = f"{plan.device}, {plan.threads} thread{'s' * (plan.threads != 1)}, {plan.execution}"

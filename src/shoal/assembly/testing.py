@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shoal import datasets
-from shoal.assembly.build import EVALUATION_BATCH, build_task
+from shoal.assembly.build import build_task, evaluation_batch
 from shoal.assembly.devices import choose
 from shoal.assembly.objects import Objects
 from shoal.assembly.trained import normalisation_of, recipe_of, trained_model
@@ -50,7 +50,7 @@ def test_run(
     task = build_task(recipe, data, objects, where)
     batches = datasets.batches(
         data.splits[split],
-        batch_size=max(recipe.batch_size, EVALUATION_BATCH),
+        batch_size=evaluation_batch(recipe, data),
         seed=recipe.seed,
         drop_last=False,
         device=where,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from shoal.assembly.build import build_model
 from shoal.assembly.objects import Objects
-from shoal.checkpoints import newest
+from shoal.assembly.weights import weights_of
 from shoal.datasets import Normalisation
 from shoal.errors import RecipeError, StoreError
 from shoal.recipe import Recipe, from_yaml
@@ -36,15 +36,6 @@ def normalisation_of(folder: RunFolder) -> Normalisation | None:
     """Return the constants that a run's inputs were normalised with."""
     plain = record.read(folder).get("data", {}).get("normalisation")
     return Normalisation.from_plain(plain) if plain else None
-
-
-def weights_of(folder: RunFolder) -> dict[str, Tensor]:
-    """Return the best weights where the run kept them, else the last ones; from the newest checkpoint that is valid."""
-    loaded = newest(folder.checkpoints)
-    if loaded is None:
-        raise StoreError(f"{folder.label} has no checkpoint yet: train it first.")
-    engine: dict[str, Any] = loaded.states["engine"]
-    return engine["best"] or {**engine["parameters"], **engine["buffers"]}
 
 
 def trained_model(folder: RunFolder, objects: Objects = Objects(), *, normalised: bool = True) -> nn.Module:

@@ -44,7 +44,10 @@ def first_batch(data: Data, size: int) -> tuple[Tensor, Tensor]:
         return fetch(train, range(min(size, len(train))), seed=0, epoch=0)
     rows = slice(size) if train.rows is None else train.rows[:size]
     inputs, targets = train.inputs[rows], train.targets[rows]
-    finished = inputs.float() if data.normalisation is None else data.normalisation.to(inputs.device).apply(inputs)
+    if data.normalisation is not None:
+        finished = data.normalisation.to(inputs.device).apply(inputs)
+    else:
+        finished = inputs.long() if train.tokens else inputs.float()
     return finished, targets.float() if targets.is_floating_point() else targets.long()
 
 

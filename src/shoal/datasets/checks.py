@@ -44,6 +44,12 @@ def check_agreement(splits: Mapping[str, Examples]) -> None:
     """Raise DataError where a split has other shapes than train, or labels where train has real values."""
     train = splits["train"]
     for name, found in splits.items():
+        if found.multilabel != train.multilabel:
+            whole, real = (name, "train") if found.multilabel else ("train", name)
+            raise DataError(
+                f"the targets of {whole} are integers of 0 and 1, several labels an example, and those of {real} are "
+                "not: expected one kind in every split."
+            )
         for what in ("inputs", "targets"):
             expected, shape = _shape(getattr(train, what)), _shape(getattr(found, what))
             if shape != expected:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shoal.datasets.chunks import chunks
 from shoal.datasets.examples import Examples
 from shoal.errors import DataError
 
@@ -81,6 +82,24 @@ def examples(split: str, inputs: Any, targets: Any) -> Examples:
     if not x[0].numel():
         raise DataError(f"{split} inputs: shape {tuple(x.shape)} has no features in it.")
     if not y.is_floating_point() and y.ndim > 1:
-        hint = "give y[:, 0]" if y[0].numel() == 1 else "for several real values an example, give them as floats"
-        raise DataError(f"{split} targets: integer labels of shape {tuple(y.shape)}: expected [N]; {hint}.")
+        return Examples(x, _several_labels(split, y), multilabel=True)
     return Examples(x, y)
+
+
+def _several_labels(split: str, y: Tensor) -> Tensor:
+    """Integer targets [N, K] of 0 and 1 as float32, which is what their loss takes; all others are refused."""
+    if y.ndim == 2 and y.shape[1] > 1 and zeros_and_ones(y):
+        return y.to(torch.float32)
+    if y[0].numel() == 1:
+        hint = "give y[:, 0]"
+    else:
+        hint = (
+            "for several real values an example, give them as floats; "
+            "for several labels an example (task=multilabel), give [N, K] of 0 and 1"
+        )
+    raise DataError(f"{split} targets: integer labels of shape {tuple(y.shape)}: expected [N]; {hint}.")
+
+
+def zeros_and_ones(values: Tensor) -> bool:
+    """Return whether a tensor holds 0 and 1 only."""
+    return all(bool(((piece == 0) | (piece == 1)).all()) for _, piece in chunks(values))

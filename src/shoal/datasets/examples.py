@@ -21,13 +21,15 @@ class Examples:
 
     inputs [N, ...] of any numeric dtype (uint8 pictures stay uint8); targets [N] integer labels, or [N] or [N, K]
     real values; rows: the int64 rows of both that belong to the split, None for all of them; tokens: inputs are
-    numbers of words or characters, so that batches keep them as int64 and nothing normalises them.
+    numbers of words or characters, so that batches keep them as int64 and nothing normalises them; multilabel: targets
+    [N, K] were integers or booleans of 0 and 1, several labels an example, and are float32 here.
     """
 
     inputs: Tensor
     targets: Tensor
     rows: Tensor | None = None
     tokens: bool = False
+    multilabel: bool = False
 
     def __len__(self) -> int:
         return len(self.inputs) if self.rows is None else len(self.rows)
@@ -88,6 +90,11 @@ class Data:
     """Sentences for the screen."""
     labels: tuple[str, ...] | None = None
     """The names of the classes, in the order of their labels; None where they have none."""
+    multilabel: bool | None = None
+    """Whether targets [N, K] say which of K labels an example has: True where they are integers of 0 and 1, False where
+    they hold other values; None where either may be meant (real values of 0 and 1), or is not known."""
+    label_shares: tuple[float, ...] | None = None
+    """The share of train that has each of K labels; None where targets hold other values, or it is not known."""
     encoding: Mapping[str, Any] | None = None
     """How a raw input becomes an example, for `shoal predict`: plain data with a `kind`, recorded with the run."""
 

@@ -49,7 +49,8 @@ def as_pair(found: Any, where: str) -> Item:
     target = _numeric(given_target, f"the target of {where}")
     if target.ndim and not target.is_floating_point():
         raise DataError(
-            f"the target of {where} is an integer array of shape {tuple(target.shape)}: expected one label."
+            f"the target of {where} is an integer array of shape {tuple(target.shape)}: expected one label. For "
+            "several labels an example (task=multilabel), give them as floats, 0.0 and 1.0."
         )
     return _numeric(given_input, f"the input of {where}"), target
 

@@ -64,7 +64,8 @@ class MemoryBatches:
             inputs, targets, self._rows = inputs[rows], targets[rows], None
         if moved:  # float64 does not exist on every device
             inputs = (inputs.float() if inputs.dtype == torch.float64 else inputs).to(self.device)
-        self._targets = targets.to(torch.float32 if targets.is_floating_point() else torch.int64).to(self.device)
+        kind = torch.float32 if targets.is_floating_point() else torch.int64
+        self._targets = targets.to(self.device) if examples.tokens else targets.to(kind).to(self.device)
         self._inputs = _finished(inputs, constants, self._kind, own=False) if ahead and unfinished else inputs
         self._unfinished = unfinished and not ahead
         self._constants = constants
@@ -99,6 +100,8 @@ class MemoryBatches:
             if self._unfinished:
                 inputs = _finished(inputs, self._constants, self._kind, own=True)
             targets = self._targets.index_select(0, rows)
+            if self._kind == torch.int64:  # blocks of tokens overlap in memory: they are widened once they are gathered
+                targets = targets.to(torch.int64)
             if block == size:
                 yield inputs, targets, index
                 continue

@@ -10,7 +10,7 @@ import torch
 
 from shoal.datasets.checks import check_agreement, check_finite, count_classes
 from shoal.datasets.constants import constants
-from shoal.datasets.convert import examples
+from shoal.datasets.convert import examples, zeros_and_ones
 from shoal.datasets.cut import cut, note, refuse_size, valid_size
 from shoal.datasets.digest import SPLITS, digest
 from shoal.datasets.examples import Data, Examples
@@ -26,6 +26,7 @@ def prepare(pairs: Mapping[str, tuple[Any, Any]], part: DatasetPart, *, notes: S
     for name, found in splits.items():
         check_finite(name, found)
     classes = _classes(splits)
+    several = _multilabel(splits)
     identity = digest(splits)
     splits, said = _with_valid(splits, part)
     train = splits["train"]
@@ -38,6 +39,8 @@ def prepare(pairs: Mapping[str, tuple[Any, Any]], part: DatasetPart, *, notes: S
         digest=identity,
         normalisation=constants(train) if part.normalise else None,
         notes=(*notes, *said),
+        multilabel=several,
+        label_shares=None if several is False else _shares(train),
     )
 
 
@@ -55,6 +58,19 @@ def _classes(splits: Mapping[str, Examples]) -> int | None:
         return None
     labels = {name: found.targets.to(torch.int64) for name, found in splits.items()}
     return count_classes(labels.pop("train"), labels)
+
+
+def _multilabel(splits: Mapping[str, Examples]) -> bool | None:
+    """Whether targets mean several labels an example; None where they may."""
+    if splits["train"].multilabel:
+        return True
+    may = all(found.targets.ndim == 2 and zeros_and_ones(found.targets) for found in splits.values())
+    return None if may else False
+
+
+def _shares(train: Examples) -> tuple[float, ...]:
+    targets = train.targets if train.rows is None else train.targets[train.rows]
+    return tuple(cast(list[float], targets.cpu().to(torch.float64).mean(0).tolist()))
 
 
 def _with_valid(splits: dict[str, Examples], part: DatasetPart) -> tuple[dict[str, Examples], list[str]]:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from shoal.datasets import arrays, digits, idx
+from shoal.datasets import arrays, digits, idx, text
 from shoal.datasets.examples import Data
 from shoal.datasets.objects import from_objects
 from shoal.errors import DataError, unknown
@@ -27,6 +27,7 @@ BUILDERS: dict[str, Builder] = {
     "digits": digits.build,
     "idx": idx.build,
     "arrays": arrays.build,
+    "text": text.build,
     "map_style": _passed_from_python,
 }
 

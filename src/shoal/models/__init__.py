@@ -5,7 +5,8 @@ it, so that the same seed gives the same weights.
 """
 
 from shoal.models.convnet import Convnet
+from shoal.models.gpt import Gpt
 from shoal.models.mlp import Mlp
-from shoal.models.table import BUILDERS, SUPPLIED, build, register
+from shoal.models.table import BUILDERS, OF_TOKENS, SUPPLIED, build, register
 
-__all__ = ["BUILDERS", "SUPPLIED", "Convnet", "Mlp", "build", "register"]
+__all__ = ["BUILDERS", "OF_TOKENS", "SUPPLIED", "Convnet", "Gpt", "Mlp", "build", "register"]

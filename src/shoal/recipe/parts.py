@@ -67,6 +67,27 @@ class MapStyle(DatasetPart):
     name: Literal["map_style"] = "map_style"
 
 
+@dataset
+class PlainText(DatasetPart):
+    """A text in UTF-8, cut into blocks of tokens: a file, or a folder with train.txt, valid.txt and test.txt.
+
+    Only train.txt must be there; a valid split that is not is the end of the text.
+    """
+
+    name: Literal["text"] = "text"
+    tokenizer: Literal["characters", "bytes"] = setting(
+        "characters", "what a token is: a character of the text, or a byte", identity="characters"
+    )
+    context: Int = setting(128, "tokens of an example", identity=128, ge=1, unit="tokens")
+    stride: Int | None = setting(
+        None,
+        "tokens from the start of a train example to that of the next; null is the context, without overlap",
+        identity=None,
+        ge=1,
+        unit="tokens",
+    )
+
+
 @model
 class Mlp(Part):
     """A multilayer perceptron: `depth` hidden layers of `width` units, then a linear layer."""
@@ -88,6 +109,24 @@ class Convnet(Part):
     depth: Int = setting(2, "blocks of two 3x3 convolutions, each halving the picture", identity=2, ge=1)
     dropout: Float = setting(0.0, "probability of zeroing a feature", identity=0.0, ge=0, lt=1, stackable=True)
     norm: Literal["none", "batch", "group"] = setting("batch", "normalisation after each convolution", identity="batch")
+
+
+@model
+class Gpt(Part):
+    """A decoder-only transformer: `depth` blocks of causal attention and a two-layer perceptron.
+
+    Norms come before each half of a block (Xiong et al. 2020), positions are rotations of queries and keys (Su et al.
+    2021), queries and keys are normalised (Henry et al. 2020).
+    """
+
+    name: Literal["gpt"] = "gpt"
+    width: Int = setting(128, "numbers that stand for a token", identity=128, ge=1)
+    depth: Int = setting(4, "blocks", identity=4, ge=1)
+    heads: Int = setting(4, "heads of attention; they divide the width", identity=4, ge=1)
+    dropout: Float = setting(0.0, "probability of zeroing", identity=0.0, ge=0, lt=1, stackable=True)
+    attention: Literal["auto", "fused", "einsum"] = setting(
+        "auto", "how attention is computed: torch's fused kernel, or written out; auto is the faster", identity=NEVER
+    )
 
 
 @model
@@ -115,6 +154,25 @@ class Regression(Part):
     name: Literal["regression"] = "regression"
     loss: Literal["mse", "mae", "huber"] = setting("mse", "what is minimised", identity="mse")
     delta: Float = setting(1.0, "where Huber's loss turns from square to linear", identity=1.0, gt=0, stackable=True)
+
+
+@task
+class Multilabel(Part):
+    """Several labels an example, targets of 0 and 1: binary cross entropy; accuracy, exact match and micro F1."""
+
+    name: Literal["multilabel"] = "multilabel"
+    positive_weights: tuple[Float, ...] | Literal["balanced"] | None = setting(
+        None,
+        "weight of each label in the loss where it is there, or 'balanced': examples without it over those with it",
+        identity=None,
+    )
+
+
+@task
+class LanguageModelling(Part):
+    """Cross entropy of the next token at every place of a block; perplexity, and bits a character."""
+
+    name: Literal["language_modelling"] = "language_modelling"
 
 
 @task

@@ -6,9 +6,9 @@ and whether it stacks (`fields.setting`); the parameters of named parts are in `
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pydantic import SerializeAsAny, model_validator
+from pydantic import SerializeAsAny, create_model, model_validator
 
 from shoal.recipe import yaml_text
 from shoal.recipe.fields import ALWAYS, NEVER, Flag, Float, Int, Part, Settings, Text, setting
@@ -25,6 +25,37 @@ class Schedules(Settings):
         Constant(), "momentum, or beta1 of the Adam family", identity={"name": "constant"}
     )
     weight_decay: SerializeAsAny[SchedulePart] = setting(Constant(), "weight decay", identity={"name": "constant"})
+
+
+class _Init(Settings):
+    """Which weights training starts from, and which of them stay as they are.
+
+    What was loaded is part of identity by its content, so where it lies and how it was chosen are not.
+    """
+
+    include: tuple[Text, ...] = setting((), "patterns of the parameters to load; none loads all", identity=NEVER)
+    exclude: tuple[Text, ...] = setting(
+        (), "patterns of parameters that stay fresh, such as 'output.*' for a new head", identity=NEVER
+    )
+    rename: tuple[Text, ...] = setting(
+        (), "'OLD=NEW': what a name in the file begins with, and what it begins with in the model", identity=NEVER
+    )
+    freeze: tuple[Text, ...] = setting(
+        (), "patterns of parameters that are not trained; a norm that is frozen whole keeps its statistics", identity=()
+    )
+
+    @property
+    def source(self) -> str | None:
+        """The key `from`."""
+        return cast("str | None", getattr(self, "from"))
+
+
+if TYPE_CHECKING:
+    Init = _Init
+else:  # `from` is a word of Python's, so that no class body can declare it
+    meaning = "weights to start from: a run, or a .safetensors file; null starts fresh"
+    declared = {"from": (Text | None, setting(None, meaning, identity=NEVER))}
+    Init = create_model("Init", __base__=_Init, __doc__=_Init.__doc__, **declared)
 
 
 class Budget(Settings):
@@ -116,6 +147,7 @@ class Recipe(Settings):
     dataset: SerializeAsAny[Part] = setting(Digits(), "where examples come from", identity=ALWAYS)
     model: SerializeAsAny[Part] = setting(Convnet(), "the network", identity=ALWAYS)
     task: SerializeAsAny[Part] = setting(Classification(), "what is optimised and measured", identity=ALWAYS)
+    init: Init = setting(Init(), "which weights training starts from", identity={})
     optimizer: SerializeAsAny[OptimizerPart] = setting(Sgd(), "what updates the weights", identity=ALWAYS)
     schedules: Schedules = setting(Schedules(), "how hyperparameters change", identity={})
     budget: Budget = setting(Budget(), "how long", identity={})

@@ -90,6 +90,16 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def samples(self) -> Path:
+        """Predictions of the final weights, for pages to show."""
+        return self.path / "samples"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of event files: a copy of the history, and what else TensorBoard shows."""
+        return self.path / "tensorboard"
+
+    @property
     def log(self) -> Path:
         """What the terminal showed."""
         return self.path / "train.log"

@@ -25,6 +25,12 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def build(part: Part, targets: Targets) -> Task:
     """Build the recipe's `classification`; raises RecipeError where the targets are no class labels."""
     assert isinstance(part, parts.Classification)
+    if targets.multilabel:
+        raise RecipeError(
+            f"task.name = classification: a target of this dataset is {targets.target_shape[0]} values of 0 and 1, "
+            "several labels an example: expected one label. Choose task=multilabel; or turn one-hot targets into "
+            "labels with argmax."
+        )
     if targets.classes is None:
         raise RecipeError(
             "task.name = classification: the targets of this dataset are real-valued: expected class labels, which are "
@@ -33,7 +39,8 @@ def build(part: Part, targets: Targets) -> Task:
     if targets.target_shape != ():
         raise RecipeError(
             f"task.name = classification: a target of this dataset has shape {list(targets.target_shape)}: expected "
-            "one label an example. Turn one-hot targets into labels with argmax."
+            "one label an example. Blocks of tokens are for task=language_modelling; one-hot targets become labels "
+            "with argmax."
         )
     weights = _class_weights(part, targets.classes, targets.class_counts)
     on_device = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=targets.device)

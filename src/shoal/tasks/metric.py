@@ -17,7 +17,8 @@ class Metric:
     """Statistics of each example, and the function that finishes their weighted means into the metric.
 
     `statistics(outputs, targets)` returns tensors [B] of any number type or bool, on the outputs' device, without
-    synchronising. `finish` gets the weighted mean of each over all examples, padding left out.
+    synchronising. `finish` gets the weighted mean of each over all examples, padding left out, and that of the loss as
+    `loss`: a metric that is a function of it needs no statistics.
     """
 
     statistics: Callable[[Tensor, Tensor], Mapping[str, Tensor]]

@@ -27,6 +27,11 @@ Error = Callable[[Tensor, Tensor], Tensor]
 def build(part: Part, targets: Targets) -> Task:
     """Build the recipe's `regression`; raises RecipeError where the targets are labels, or are no vectors."""
     assert isinstance(part, parts.Regression)
+    if targets.multilabel:
+        raise RecipeError(
+            f"task.name = regression: a target of this dataset is {targets.target_shape[0]} integers of 0 and 1, "
+            "several labels an example: expected real values. Choose task=multilabel, or convert the targets to float."
+        )
     if targets.classes is not None:
         raise RecipeError(
             f"task.name = regression: the targets of this dataset are labels of {targets.classes} classes: expected "

@@ -15,7 +15,8 @@ from shoal.errors import RecipeError
 from shoal.recipe import parts
 from shoal.recipe.fields import Part
 from shoal.recipe.own import declare
-from shoal.tasks import classification, regression
+from shoal.tasks import classification, language_modelling, regression
+from shoal.tasks import multilabel as several
 from shoal.tasks.custom import with_loss
 from shoal.tasks.targets import Targets
 from shoal.tasks.task import Task
@@ -25,7 +26,12 @@ SUPPLIED = ("classes", "target_shape", "class_counts", "device")
 
 Builder = Callable[[Part, Targets], Task]
 
-BUILDERS: dict[str, Builder] = {"classification": classification.build, "regression": regression.build}
+BUILDERS: dict[str, Builder] = {
+    "classification": classification.build,
+    "regression": regression.build,
+    "language_modelling": language_modelling.build,
+    "multilabel": several.build,
+}
 
 
 def build(
@@ -35,6 +41,9 @@ def build(
     target_shape: tuple[int, ...],
     class_counts: Sequence[int] | None,
     device: torch.device,
+    characters_per_token: float = 1.0,
+    multilabel: bool | None = None,
+    label_shares: Sequence[float] | None = None,
 ) -> Task:
     """Build the task of a recipe; raises RecipeError where it cannot have such targets."""
     if part.name not in BUILDERS:
@@ -42,15 +51,32 @@ def build(
             f"task.name = {part.name}: such a task is a loss function that was passed from Python. Pass it again, "
             "as in loss=function, or register a factory for it with --module MODULE."
         )
-    return BUILDERS[part.name](part, Targets(classes, target_shape, class_counts, device))
+    targets = Targets(classes, target_shape, class_counts, device, characters_per_token, multilabel, label_shares)
+    return BUILDERS[part.name](part, targets)
 
 
 def usual(
-    *, classes: int | None, target_shape: tuple[int, ...], class_counts: Sequence[int] | None, device: torch.device
+    *,
+    classes: int | None,
+    target_shape: tuple[int, ...],
+    class_counts: Sequence[int] | None,
+    device: torch.device,
+    characters_per_token: float = 1.0,
+    multilabel: bool | None = None,
+    label_shares: Sequence[float] | None = None,
 ) -> Task:
-    """Return the task that such targets usually have: classification of labels, else regression."""
-    part = parts.Regression() if classes is None else parts.Classification()
-    return build(part, classes=classes, target_shape=target_shape, class_counts=class_counts, device=device)
+    """Return the task that such targets usually have: of labels classification, of blocks of tokens the next token."""
+    return _usual(Targets(classes, target_shape, class_counts, device, characters_per_token, multilabel, label_shares))
+
+
+def _usual(targets: Targets) -> Task:
+    if targets.multilabel:
+        return several.build(parts.Multilabel(), targets)
+    if targets.classes is None:
+        return regression.build(parts.Regression(), targets)
+    if targets.target_shape:
+        return language_modelling.build(parts.LanguageModelling(), targets)
+    return classification.build(parts.Classification(), targets)
 
 
 def register(name: str, factory: Callable[..., Task | Callable[[Tensor, Tensor], Tensor]]) -> None:
@@ -75,6 +101,6 @@ def register(name: str, factory: Callable[..., Task | Callable[[Tensor, Tensor],
                 f"task.name = {name}: its factory returned {type(made).__name__}: expected a shoal Task, or a loss "
                 "function of (outputs, targets). Return one of them; do not call the loss function."
             )
-        return with_loss(usual(**facts), made)
+        return with_loss(_usual(targets), made)
 
     BUILDERS[name] = builder

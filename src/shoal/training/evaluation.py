@@ -21,8 +21,16 @@ Address = tuple[str, str]
 LOSS: Address = ("loss", "loss")
 
 
-def evaluate(forward: Callable[[Any], Tensor], task: Task, batches: Batches, *, seed: int) -> dict[str, float]:
+Observer = Callable[[Batch, Tensor, Tensor], None]
+"""What sees a pass as it goes: a batch, its outputs, its losses ([B], or [] where the task gives one a batch)."""
+
+
+def evaluate(
+    forward: Callable[[Any], Tensor], task: Task, batches: Batches, *, seed: int, observer: Observer | None = None
+) -> dict[str, float]:
     """Return the loss and every metric of a task over one pass. Sums are kept in float64; one wait at the end.
+
+    An observer looks on, and changes nothing of what it is given.
 
     Raises DataError for a split of no examples.
     """
@@ -31,15 +39,20 @@ def evaluate(forward: Callable[[Any], Tensor], task: Task, batches: Batches, *, 
     with torch.no_grad(), preserved():
         seed_all(key(seed, "evaluate"))
         for batch in batches.start():
-            for address, total in _totals(task, forward(batch.inputs), batch).items():
+            outputs = forward(batch.inputs)
+            losses = task.loss(outputs, batch.targets)
+            for address, total in _totals(task, outputs, losses, batch).items():
                 sums[address] = sums[address] + total if address in sums else total
+            if observer is not None:
+                observer(batch, outputs, losses)
             count += batch.size
     if not count:
         raise DataError("a split without examples cannot be evaluated: expected one at least.")
     means = {address: total / count for address, total in zip(sums, _on_host(sums), strict=True)}
     metrics = {"loss": means.pop(LOSS)}
     for name, metric in task.metrics.items():
-        metrics[name] = metric.finish({key: value for (owner, key), value in means.items() if owner == name})
+        own = {key: value for (owner, key), value in means.items() if owner == name}
+        metrics[name] = metric.finish({"loss": metrics["loss"], **own})
     return metrics
 
 
@@ -52,9 +65,8 @@ def as_row(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"{split}.{name}": value for name, value in metrics.items()}
 
 
-def _totals(task: Task, outputs: Tensor, batch: Batch) -> dict[Address, Tensor]:
+def _totals(task: Task, outputs: Tensor, losses: Tensor, batch: Batch) -> dict[Address, Tensor]:
     """The sum over a batch's examples of the loss and of every statistic."""
-    losses = task.loss(outputs, batch.targets)
     if losses.ndim == 0:
         if batch.weight is not None:
             raise TrainingError(

@@ -62,7 +62,8 @@ class Meter:
         values = iter(cast("list[float]", torch.stack(totals).tolist()))  # one wait for the device
         means = {"loss": next(values) / self.count}
         for name, metric in self.metrics.items():
-            means[name] = metric.finish({key: next(values) / self.count for key in self.sums[name]})
+            own = {key: next(values) / self.count for key in self.sums[name]}
+            means[name] = metric.finish({"loss": means["loss"], **own})
         self.reset()
         return means
 

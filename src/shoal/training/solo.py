@@ -21,7 +21,7 @@ from shoal.datasets import Batch, Batches
 from shoal.errors import CheckpointError, TrainingError
 from shoal.optim import group_state, load_group_state, load_named_state, named_state, writers
 from shoal.tasks import Task, check_loss
-from shoal.training.evaluation import evaluate
+from shoal.training.evaluation import Observer, evaluate
 from shoal.training.meter import Meter
 from shoal.training.plan import Plan
 from shoal.training.seams import Weights
@@ -90,7 +90,9 @@ class SoloEngine:
         for parameter in self.trained:  # zero_grad() costs 10 microseconds, most of them for the profiler
             parameter.grad = None
 
-    def evaluate(self, batches: Batches, *, weights: Weights = "raw") -> list[dict[str, float]]:
+    def evaluate(
+        self, batches: Batches, *, weights: Weights = "raw", observer: Observer | None = None
+    ) -> list[dict[str, float]]:
         """Return every metric over one pass, with the present weights or the best ones."""
         chosen = self.best if weights == "best" else None
 
@@ -98,7 +100,7 @@ class SoloEngine:
             return self.model(inputs) if chosen is None else functional_call(self.model, chosen, (inputs,))
 
         with evaluating(self.model):
-            return [evaluate(forward, self.task, batches, seed=self.seed)]
+            return [evaluate(forward, self.task, batches, seed=self.seed, observer=observer)]
 
     def bad_steps(self) -> list[int | None]:
         """Return the first step whose loss was not finite, counted from 1, or None."""

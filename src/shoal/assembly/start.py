@@ -1,0 +1,179 @@
+"""Fine-tuning: weights from a run or a safetensors file in place of fresh ones, and parameters that stay as they are.
+
+Names are matched by patterns; what was loaded, what stayed fresh and what was left over is reported. A shape that does
+not fit is refused, never skipped in silence: a head for other classes is left out by name. What was loaded identifies
+the experiment by its content, wherever it came from. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+from torch import Tensor, nn
+
+from shoal.assembly.weights import weights_of
+from shoal.datasets.digest import add_tensor
+from shoal.errors import RecipeError, StoreError, nearest
+from shoal.optim.table import NORMS
+from shoal.recipe.schema import Init
+from shoal.store import RunFolder, is_live, resolve
+from shoal.training.solo import weights_of as weights_in
+
+
+@dataclass(frozen=True)
+class Start:
+    """What was loaded: the digest of its content (None where nothing was), and sentences for the screen."""
+
+    digest: str | None
+    report: tuple[str, ...]
+
+
+def start(init: Init, model: nn.Module, *, runs: Path) -> Start:
+    """Load and freeze as a recipe's `init` says, in place; raises RecipeError for what cannot be meant."""
+    loaded, report = _loaded(init, model, runs) if init.source is not None else (None, ())
+    if init.source is None and (init.include or init.exclude or init.rename):
+        raise RecipeError(
+            "init.include, init.exclude and init.rename choose among weights that are loaded: expected init.from=RUN "
+            "or init.from=FILE.safetensors with them."
+        )
+    frozen = freeze(model, init.freeze)
+    if frozen:
+        total = sum(p.numel() for p in model.parameters())
+        still = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+        report = (
+            *report,
+            f"init: {frozen} parameters frozen, {still:,} of {total:,} numbers: {', '.join(init.freeze)}",
+        )
+    return Start(loaded, report)
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
+    """Stop training the parameters whose names match; return how many. Raises RecipeError for an idle pattern.
+
+    Norms all of whose parameters are frozen go into eval mode, where they keep their running statistics.
+    """
+    parameters = dict(model.named_parameters())
+    chosen = {name for pattern in patterns for name in _matching(pattern, parameters, "init.freeze")}
+    for name in chosen:
+        parameters[name].requires_grad_(False)
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if isinstance(module, NORMS) and own and not any(parameter.requires_grad for parameter in own):
+            module.eval()
+    return len(chosen)
+
+
+def _loaded(init: Init, model: nn.Module, runs: Path) -> tuple[str, tuple[str, ...]]:
+    assert init.source is not None
+    found, where = _weights(init.source, runs)
+    offered = _renamed(found, init.rename)
+    own = weights_in(model)
+    wanted = {name for pattern in init.include for name in _matching(pattern, own, "init.include")} or set(own)
+    wanted -= {name for pattern in init.exclude for name in _matching(pattern, own, "init.exclude")}
+    both = sorted(wanted & set(offered))
+    if not any(name in both for name, _ in model.named_parameters()):
+        raise RecipeError(_no_match(init.source, own, offered))
+    for name in both:
+        if own[name].shape != offered[name].shape:
+            raise RecipeError(
+                f"init.from = {init.source}: {name} has shape {list(offered[name].shape)} there and "
+                f"{list(own[name].shape)} in the model. To keep it fresh, leave it out: "
+                f"init.exclude=[{name.rpartition('.')[0] or name}.*]."
+            )
+    digest = hashlib.sha256()
+    with torch.no_grad():
+        for name in both:
+            own[name].copy_(offered[name])
+            add_tensor(digest, name, own[name].cpu())
+    return digest.hexdigest(), _report(where, both, own, offered)
+
+
+def _weights(source: str, runs: Path) -> tuple[Mapping[str, Tensor], str]:
+    """The tensors of a safetensors file, or of a run; and what to call it."""
+    path = Path(source).expanduser()
+    if path.suffix == ".safetensors" or path.is_file():
+        return _from_file(path, source), str(path)
+    folder = _run(source, runs)
+    if is_live(folder):
+        raise RecipeError(
+            f"init.from = {source}: the run {folder.label} is being trained, so its weights are not final. Wait for "
+            "its end, or export the weights of a copy."
+        )
+    return weights_of(folder), folder.label
+
+
+def _run(source: str, runs: Path) -> RunFolder:
+    try:
+        return resolve(runs, source)
+    except StoreError as error:
+        raise RecipeError(f"init.from = {source}: expected a run or a .safetensors file: {error}") from error
+
+
+def _from_file(path: Path, source: str) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise RecipeError(f"init.from = {source}: there is no such file.")
+    if path.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl"):
+        raise RecipeError(
+            f"init.from = {source}: a pickle may run any code when it is loaded, and is not read. Convert it where you "
+            "trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')."
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RecipeError(f"init.from = {source}: this is no complete safetensors file ({error}).") from error
+
+
+def _renamed(found: Mapping[str, Tensor], renames: Sequence[str]) -> dict[str, Tensor]:
+    names = {name: name for name in found}
+    for rename in renames:
+        old, equals, new = rename.partition("=")
+        if not equals:
+            raise RecipeError(f"init.rename = {rename!r}: expected OLD=NEW, such as 'module.=' to take a prefix away.")
+        moved = {name: new + now.removeprefix(old) for name, now in names.items() if now.startswith(old)}
+        if not moved:
+            raise RecipeError(f"init.rename = {rename!r}: no name begins with {old!r}; there are {_some(found)}.")
+        names |= moved
+    return {now: found[name] for name, now in names.items()}
+
+
+def _matching(pattern: str, names: Collection[str], key: str) -> list[str]:
+    """The names that a pattern means; a name stands for itself and for all below it."""
+    chosen = [name for name in names if fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")]
+    if not chosen:
+        near = nearest(pattern, names)
+        hint = f"did you mean {near!r}? " if near else ""
+        raise RecipeError(f"{key} = {pattern!r}: no parameter of the model matches: {hint}There are {_some(names)}.")
+    return chosen
+
+
+def _no_match(source: str, own: Collection[str], offered: Collection[str]) -> str:
+    return (
+        f"init.from = {source}: no name there is that of a parameter to load. There: {_some(offered)}; in the model: "
+        f"{_some(own)}. init.rename=['OLD=NEW'] changes what names begin with."
+    )
+
+
+def _report(
+    where: str, both: Collection[str], own: Mapping[str, Tensor], offered: Mapping[str, Tensor]
+) -> tuple[str, ...]:
+    numbers = sum(own[name].numel() for name in both)
+    total = sum(value.numel() for value in own.values())
+    said = [f"init: {len(both)} of {len(own)} tensors, {numbers:,} of {total:,} numbers, from {where}"]
+    fresh, left = sorted(set(own) - set(both)), sorted(set(offered) - set(both))
+    if fresh:
+        said.append(f"init: fresh: {_some(fresh)}")
+    if left:
+        said.append(f"init: left over there: {_some(left)}")
+    return tuple(said)
+
+
+def _some(names: Collection[str]) -> str:
+    most = sorted(names)[:6]
+    return ", ".join(most) + (f" and {len(names) - len(most)} more" if len(names) > len(most) else "")
