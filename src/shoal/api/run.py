@@ -10,6 +10,8 @@ from typing import Any
 from torch import nn
 
 from shoal.assembly import Objects, recipe_of, test_run, trained_model
+from shoal.assembly.prediction import Predictions, predict
+from shoal.assembly.sampling import Sampling, sample
 from shoal.recipe import Recipe
 from shoal.store import RunFolder, read_journal, record
 
@@ -82,3 +84,30 @@ class Run:
     def test(self, *, split: str = "test", path: str | None = None, device: str = "auto") -> dict[str, float]:
         """Measure the run again on a split of its dataset, or of other data at `path`."""
         return test_run(self.location, self.objects, path=path, device=device, split=split)
+
+    def predict(self, inputs: Any, *, device: str = "auto") -> Predictions:
+        """Return predictions for files (a path, or several) or for an array [N, *input_shape] as in the dataset.
+
+        Files are what the run was trained on: pictures, CSV or Parquet, or .npy. `predicted` has the names of classes,
+        `probabilities` [N, K] and `outputs` [N, ...] the numbers.
+        """
+        return predict(self.location, inputs, self.objects, device=device)
+
+    def sample(
+        self,
+        prompt: str = "",
+        *,
+        tokens: int = 500,
+        temperature: float = 0.8,
+        top: int | None = None,
+        seed: int = 0,
+        tokenizer: Any = None,
+        device: str = "auto",
+    ) -> str:
+        """Return how a run that was trained on text goes on with a prompt, `tokens` of them.
+
+        A token is drawn from the outputs divided by `temperature` (0: the likeliest is taken), among the `top`
+        likeliest where that is given. The same seed gives the same text. A tokenizer of your own is passed again.
+        """
+        chosen = Sampling(tokens=tokens, temperature=temperature, top=top, seed=seed)
+        return "".join(sample(self.location, prompt, chosen, objects=self.objects, tokenizer=tokenizer, device=device))

@@ -1,7 +1,8 @@
 """The command line: what may be said, and which function does it.
 
-Each command imports its work when it is called, so that `shoal --help` and `shoal ls` answer at once; only `train`
-and `test` import torch. It is `click` and not `typer`, which imports pydantic to convert the value of any option.
+Each command imports its work when it is called, so that `shoal --help` and `shoal ls` answer at once; only `train`,
+`test` and `predict` import torch. It is `click` and not `typer`, which imports pydantic to convert the value of any
+option.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def train(
 ) -> int:
     """Train one run, or continue it. A run that is finished prints its result at once.
 
-    PRESET is digits (the default), digits_mlp, mnist_mlp, mnist_cnn, or one of yours from --config-dir. Settings and
+    PRESET is digits (the default), digits_mlp, mnist_mlp, mnist_cnn, cifar10_resnet, shakespeare_gpt, table_mlp, or one
+    of yours from --config-dir. Settings and
     options may stand in any order; 'shoal schema' lists the keys.
 
     \b
@@ -188,6 +190,53 @@ def measure(run: str, words: tuple[str, ...], *, modules: tuple[str, ...], runs:
     from shoal.cli import test as command  # noqa: PLC0415 imports torch
 
     return command.run(run, list(words), runs=runs, modules=list(modules), json=json, verbose=verbose)
+
+
+@app.command(short_help="Predict for new inputs, or go on with a text.", epilog=options.RUN_HELP)
+@options.run
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Show the N likeliest classes (3); of a text, draw from the N likeliest tokens (all).",
+)
+@click.option("--tokens", type=click.IntRange(min=1), metavar="N", help="Of a text: how many to add (500).")
+@click.option(
+    "--temperature", type=float, metavar="T", help="Of a text: 0 takes the likeliest, 1 draws as it is (0.8)."
+)
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of a text: which one is drawn (0).")
+@click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1, mps, or auto.")
+@options.modules
+@options.runs
+@options.json
+def predict(
+    run: str,
+    inputs: tuple[str, ...],
+    *,
+    top: int | None,
+    tokens: int | None,
+    temperature: float | None,
+    seed: int | None,
+    device: str,
+    modules: tuple[str, ...],
+    runs: Path,
+    json: bool,
+) -> int:
+    """Print what a trained run says of inputs; a run that was trained on text goes on with INPUT.
+
+    INPUT is what the run was trained on: a picture or a folder of them, a CSV or Parquet file, a text; or an array in
+    an .npy or .npz file, as it was in the dataset.
+
+    \b
+      shoal predict mnist_cnn digit.png
+      shoal predict table_mlp new_rows.csv --json
+      shoal predict shakespeare_gpt "ROMEO:" --tokens 300
+    """
+    from shoal.cli import predict as command  # noqa: PLC0415 imports torch
+
+    choice = command.Choice(top, tokens, temperature, seed, device)
+    return command.run(run, inputs, choice, runs=runs, modules=list(modules), json=json)
 
 
 @app.command(short_help="Delete runs.", epilog=options.RUN_HELP)

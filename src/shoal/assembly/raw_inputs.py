@@ -1,0 +1,116 @@
+"""From what a person has (pictures, rows of a table, arrays) to what a trained network takes.
+
+How is recorded with the run, as the `encoding` of its data, so that the data themselves are not needed. Arrays are
+taken as they were in the dataset: training's normalisation is part of the trained model.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shoal.datasets.convert import to_tensor
+from shoal.errors import InputError
+
+ARRAYS = {".npy", ".npz"}
+
+
+@dataclass(frozen=True)
+class RawInputs:
+    """Inputs [N, *input_shape], and what each is called: a file, or a row of one."""
+
+    values: Tensor
+    names: tuple[str, ...]
+
+
+Reader = Callable[[Path, Mapping[str, Any]], RawInputs]
+
+READERS: dict[str, Reader] = {}
+"""How files are read that are no arrays, by the `kind` of the encoding."""
+
+
+def read_inputs(source: Any, facts: Mapping[str, Any]) -> RawInputs:
+    """Return inputs for a run whose record of its data is `facts`, from paths or an array.
+
+    A path is a file, or a folder whose files are inputs. Raises InputError for what is not such an input.
+    """
+    paths = _paths(source)
+    if paths is None:
+        return _array(source, "the inputs", facts)
+    found = [_read(file, facts) for path in paths for file in _files(path, facts)]
+    return RawInputs(torch.cat([one.values for one in found]), tuple(name for one in found for name in one.names))
+
+
+def _paths(source: Any) -> list[Path] | None:
+    """The paths that a source is, or None where it is something else."""
+    several = cast("Sequence[Any]", source) if isinstance(source, list | tuple) else [source]
+    if not several or not all(isinstance(item, str | Path) for item in several):
+        return None
+    return [Path(item).expanduser() for item in several]
+
+
+def _files(path: Path, facts: Mapping[str, Any]) -> Iterable[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"{path}: there is no such file. This run predicts from {expected(facts)}.")
+    inside = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    if not inside:
+        raise InputError(f"{path}: the folder has no files in it. This run predicts from {expected(facts)}.")
+    return inside
+
+
+def _read(path: Path, facts: Mapping[str, Any]) -> RawInputs:
+    if path.suffix.lower() in ARRAYS:
+        return _array(_stored(path), str(path), facts)
+    encoding: Mapping[str, Any] = facts.get("encoding") or {}
+    reader = READERS.get(encoding.get("kind", ""))
+    if reader is None:
+        raise InputError(f"{path}: this run predicts from {expected(facts)}.")
+    return reader(path, encoding)
+
+
+def expected(facts: Mapping[str, Any]) -> str:
+    """Return what the inputs of a run are, in words."""
+    shape = facts["input_shape"]
+    arrays = f"arrays of shape {shape} or {['N', *shape]} in .npy files".replace("'", "")
+    encoding: Mapping[str, Any] = facts.get("encoding") or {}
+    words = {"image": "pictures, or ", "table": "rows of a CSV or Parquet file, or "}
+    return words.get(encoding.get("kind", ""), "") + arrays
+
+
+def _stored(path: Path) -> Any:
+    """The array of an NPY file, or the one array of an NPZ file, or that named x."""
+    try:
+        with path.open("rb") as file:  # NumPy leaves a damaged NPZ file open
+            return _sole(path, np.load(file, allow_pickle=False))
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: no array can be read from it ({error}).") from error
+
+
+def _sole(path: Path, found: Any) -> Any:
+    if not isinstance(found, np.lib.npyio.NpzFile):
+        return found
+    name = "x" if "x" in found.files else found.files[0] if len(found.files) == 1 else None
+    if name is None:
+        raise InputError(f"{path}: expected one array, or one named x; it has {', '.join(found.files) or 'none'}.")
+    return cast("Any", found[name])
+
+
+def _array(value: Any, where: str, facts: Mapping[str, Any]) -> RawInputs:
+    given, shape = to_tensor(value, where), tuple(facts["input_shape"])
+    if given.ndim == len(shape) and tuple(given.shape) == shape:
+        return RawInputs(given[None], (where,))
+    if tuple(given.shape[1:]) != shape and given.ndim == len(shape) and given[0].numel() == prod(shape):
+        given = given.reshape(len(given), *shape)  # [N, H, W] pictures of one channel
+    if tuple(given.shape[1:]) != shape or not len(given):
+        raise InputError(f"{where}: shape {list(given.shape)}. This run predicts from {expected(facts)}.")
+    return RawInputs(given, tuple(f"{where}, row {row}" for row in range(len(given))))
