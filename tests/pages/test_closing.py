@@ -47,3 +47,14 @@ def test_foreign_text_does_not_act(tmp_path: Path) -> None:
     text = shown(tmp_path, terminal=True, reason="\x1b[2J[bold]x")
     assert "\x1b[2J" not in text
     assert r"\x1b[2J[bold]x" in text
+
+
+def test_what_one_does_next_fits_the_data(tmp_path: Path) -> None:
+    text = {"sizes": {"train": 9, "valid": 1}, "encoding": {"kind": "text"}}
+    shown_text = shown(tmp_path / "text", terminal=False, data=text)
+    assert "split=valid" in shown_text
+    assert "'A TEXT'" in shown_text
+    pictures = {"sizes": {"train": 9, "test": 1}, "encoding": {"kind": "image"}}
+    shown_pictures = shown(tmp_path / "image", terminal=False, data=pictures)
+    assert "split=valid" not in shown_pictures
+    assert "PICTURE" in shown_pictures

@@ -20,7 +20,8 @@ def closing(result: Mapping[str, Any], record: Mapping[str, Any]) -> Rendered:
         ("weights", _weights(record)),
         ("folder", folder),
         ("look", f"shoal show {folder}"),
-        ("measure", f"shoal test {folder}"),
+        ("measure", f"shoal test {folder}{_split(record)}"),
+        ("predict", f"shoal predict {folder} {_input(record)}"),
         ("compare", "shoal ls"),
         ("in Python", f"run = shoal.load({folder!r}); run.model()"),
     ]
@@ -33,3 +34,14 @@ def closing(result: Mapping[str, Any], record: Mapping[str, Any]) -> Rendered:
 def _weights(record: Mapping[str, Any]) -> str:
     best: Mapping[str, Any] | None = record.get("best")
     return f"the best by {formats.clean(best['metric'])}, of step {formats.number(best['step'])}" if best else ""
+
+
+def _split(record: Mapping[str, Any]) -> str:
+    """What `shoal test` has to be told: another split where there is no test."""
+    sizes: Mapping[str, int] = (record.get("data") or {}).get("sizes") or {}
+    return " split=valid" if sizes and "test" not in sizes else ""
+
+
+def _input(record: Mapping[str, Any]) -> str:
+    encoding: Mapping[str, Any] = (record.get("data") or {}).get("encoding") or {}
+    return {"text": "'A TEXT'", "image": "PICTURE", "table": "ROWS.csv"}.get(encoding.get("kind", ""), "ARRAY.npy")
