@@ -104,6 +104,20 @@ def test_a_run_starts_from_the_best_weights_of_another(tmp_path: Path) -> None:
     assert moved == folder  # another way to say the same weights: the run is there
 
 
+def test_a_name_means_the_run_that_was_there_not_what_came_of_it(tmp_path: Path) -> None:
+    """Otherwise the command that started a run could not be typed again to continue it."""
+    source, _ = train(tmp_path)
+    words = ["init.from=digits_mlp", "init.exclude=[output]"]
+    folder, said = train(tmp_path, *words)
+    assert source.label in said
+    assert train(tmp_path, *words) == (folder, "")
+    other, _ = train(tmp_path, "optimizer.lr=0.05")
+    with pytest.raises(RecipeError, match=r"'digits_mlp' means 2 runs") as refused:
+        train(tmp_path, *words)
+    assert other.label in str(refused.value)
+    assert folder.label not in str(refused.value)
+
+
 def test_what_is_frozen_stays_and_the_run_is_another(tmp_path: Path) -> None:
     source, _ = train(tmp_path)
     first = next(name for name in weights_of(source) if name.endswith("weight"))

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -22,6 +23,7 @@ from shoal.assembly.weights import weights_of
 from shoal.datasets.digest import add_tensor
 from shoal.errors import RecipeError, StoreError, nearest
 from shoal.optim.table import NORMS
+from shoal.recipe import yaml_text
 from shoal.recipe.schema import Init
 from shoal.store import RunFolder, is_live, resolve
 from shoal.training.solo import weights_of as weights_in
@@ -111,9 +113,18 @@ def _weights(source: str, runs: Path) -> tuple[Mapping[str, Tensor], str]:
 
 def _run(source: str, runs: Path) -> RunFolder:
     try:
-        return resolve(runs, source)
+        return resolve(runs, source, leave_out=lambda folder: _started_from(folder, source))
     except StoreError as error:
         raise RecipeError(f"init.from = {source}: expected a run or a .safetensors file: {error}") from error
+
+
+def _started_from(folder: RunFolder, source: str) -> bool:
+    """Whether a run's own recipe has the same words: a name means the run that was there first, not what came of it."""
+    try:
+        mapping: Any = yaml_text.load(folder.recipe.read_bytes(), str(folder.recipe))
+        return bool(mapping["init"]["from"] == source)
+    except (OSError, RecipeError, KeyError, TypeError):  # no recipe, or one from before `init`: it may be meant
+        return False
 
 
 def _from_file(path: Path, source: str) -> Mapping[str, Tensor]:

@@ -38,10 +38,14 @@ def _weights(record: Mapping[str, Any]) -> str:
 
 def _split(record: Mapping[str, Any]) -> str:
     """What `shoal test` has to be told: another split where there is no test."""
-    sizes: Mapping[str, int] = (record.get("data") or {}).get("sizes") or {}
+    sizes: Mapping[str, Any] = _facts(record).get("sizes") or {}
     return " split=valid" if sizes and "test" not in sizes else ""
 
 
 def _input(record: Mapping[str, Any]) -> str:
-    encoding: Mapping[str, Any] = (record.get("data") or {}).get("encoding") or {}
+    encoding: Mapping[str, Any] = _facts(record).get("encoding") or {}
     return {"text": "'A TEXT'", "image": "PICTURE", "table": "ROWS.csv"}.get(encoding.get("kind", ""), "ARRAY.npy")
+
+
+def _facts(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    return record.get("data") or {}

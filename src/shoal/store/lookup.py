@@ -16,11 +16,12 @@ LISTED = 8
 DIGITS = re.compile(r"[0-9a-fA-F]{4,32}")
 
 
-def resolve(runs: Path, text: str) -> RunFolder:
+def resolve(runs: Path, text: str, *, leave_out: Callable[[RunFolder], bool] | None = None) -> RunFolder:
     """Return the run that `text` means: a folder's path, a label, a name, or four or more digits of a signature.
 
     `/seed-n` after a name or a signature chooses among seeds. Raises StoreError for none (with the nearest) and for
-    more than one (with the candidates). Only a path leads out of `runs`: labels are compared, never joined.
+    more than one (with the candidates). Only a path leads out of `runs`: labels are compared, never joined. Where
+    several runs are meant, those that `leave_out` says are not.
     """
     if at_path := _at_path(text):
         return at_path
@@ -29,6 +30,8 @@ def resolve(runs: Path, text: str) -> RunFolder:
     chosen = _matching(every, experiment, seed)
     if not seed:
         chosen = [run for run in chosen if SEED.fullmatch(run.folder.path.name)]
+    if len(chosen) > 1 and leave_out is not None:
+        chosen = [run for run in chosen if not leave_out(run.folder)] or chosen
     if not chosen:
         raise StoreError(_unknown(runs, text, every))
     return _the_only(text, sorted((run.folder for run in chosen), key=lambda folder: folder.label))
