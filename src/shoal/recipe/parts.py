@@ -88,6 +88,28 @@ class PlainText(DatasetPart):
     )
 
 
+@dataset
+class ImageFolder(DatasetPart):
+    """Pictures (JPEG, PNG, BMP, GIF, WebP) in class folders, or in train, valid and test folders of those; or a tar.
+
+    They are decoded once, into a cache: $SHOAL_CACHE, else shoal in the user's cache folder.
+    """
+
+    name: Literal["image_folder"] = "image_folder"
+    size: Int | None = setting(
+        None,
+        "pictures are resized to size x size; null leaves them as they are, all of one size",
+        identity=None,
+        ge=1,
+        le=4096,
+        unit="pixels",
+    )
+    channels: Literal[1, 3] = setting(3, "3: red, green and blue; 1: grey", identity=3)
+    broken: Literal["stop", "skip"] = setting(
+        "stop", "what to do about a broken picture: stop, or leave it out", identity=NEVER
+    )
+
+
 @model
 class Mlp(Part):
     """A multilayer perceptron: `depth` hidden layers of `width` units, then a linear layer."""
