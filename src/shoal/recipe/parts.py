@@ -110,6 +110,13 @@ class ImageFolder(DatasetPart):
     )
 
 
+@dataset
+class Cifar10(DatasetPart):
+    """CIFAR-10 as published: cifar-10-binary.tar.gz or cifar-10-python.tar.gz, or the folder in one of them."""
+
+    name: Literal["cifar10"] = "cifar10"
+
+
 @model
 class Mlp(Part):
     """A multilayer perceptron: `depth` hidden layers of `width` units, then a linear layer."""
