@@ -141,6 +141,28 @@ class Convnet(Part):
 
 
 @model
+class Resnet(Part):
+    """A residual network (He et al. 2015), of one of three kinds that its depth chooses.
+
+    6n + 2 (20, 32, 44, 56, 110): the paper's for CIFAR, with shortcuts that have no weights. 9: the shallow and wide
+    one of the DAWNBench records (Page 2018). 18: the paper's for larger pictures.
+    """
+
+    name: Literal["resnet"] = "resnet"
+    depth: Int = setting(20, "layers with weights: 9, 18, or 6n + 2", identity=20, ge=1, le=1_202)
+    width: Int | None = setting(
+        None, "channels of the first stage; null is the usual 64, and 16 for depths of 6n + 2", identity=None, ge=1
+    )
+    norm: Literal["batch", "group"] = setting("batch", "normalisation after each convolution", identity="batch")
+    stem: Literal["auto", "3x3", "7x7"] = setting(
+        "auto",
+        "how depth 18 begins: a 3x3 convolution, or a 7x7 one and pooling, which make the picture four times smaller; "
+        "auto is 7x7 for pictures of 96 pixels and more",
+        identity="auto",
+    )
+
+
+@model
 class Gpt(Part):
     """A decoder-only transformer: `depth` blocks of causal attention and a two-layer perceptron.
 
