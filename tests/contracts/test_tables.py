@@ -42,6 +42,12 @@ MODELS = sorted(SHIPPED["model"] - PASSED_FROM_PYTHON)
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "mlp": [{}, {"depth": 0}, {"depth": 2, "norm": "batch"}, {"norm": "layer", "activation": "gelu", "dropout": 0.2}],
     "convnet": [{"width": 3}, {"width": 2, "depth": 3, "norm": "group"}, {"width": 2, "norm": "none", "dropout": 0.2}],
+    "resnet": [
+        {"width": 2, "depth": 8},
+        {"width": 3, "depth": 9, "norm": "group"},
+        {"width": 2, "depth": 18},
+        {"width": 2, "depth": 18, "stem": "7x7"},
+    ],
     "gpt": [{"width": 8, "heads": 2, "depth": 1}, {"width": 6, "heads": 3, "depth": 2, "attention": "einsum"}],
 }
 """Keys under which a model goes through its checks beside its defaults."""

@@ -53,3 +53,8 @@ def test_a_path_is_refused():
 def test_normalisation_is_as_asked():
     assert build(Digits(normalise=False)).normalisation is None
     assert build(Digits()).normalisation.mean.shape == (1, 1, 1)
+
+
+def test_a_raw_picture_is_read_as_16_levels():
+    assert build(Digits()).encoding == {"kind": "image", "channels": 1, "height": 8, "width": 8, "levels": 16}
+    assert digits.load()[0].max() == digits.LEVELS

@@ -200,3 +200,10 @@ def test_mnist_itself(shared_data: Path):
     assert data.normalisation.deviation.item() == pytest.approx(0.3081 * 255, rel=2e-3)
     assert data.digest == "a166de904508f61b2a3eda256b1a01ed22cedfb310afea56836cb8bc36278909"
     assert peak < 55e6 + 30e6
+
+
+def test_a_raw_picture_is_read_as_256_levels_where_pictures_are_bytes(folder: Path):
+    assert load(folder).encoding == {"kind": "image", "channels": 1, "height": 4, "width": 5, "levels": 255}
+    for name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"):
+        (folder / name).write_bytes(encoded(contents()[name].astype(np.float32)))
+    assert load(folder).encoding is None

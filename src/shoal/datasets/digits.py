@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from shoal.datasets.examples import Data
+from shoal.datasets.examples import Data, picture_encoding
 from shoal.datasets.prepare import prepare
 from shoal.errors import RecipeError
 from shoal.recipe.parts import DatasetPart
 
 FILE = Path(__file__).with_name("digits.npz")
+LEVELS = 16
+"""The value of a pixel that is full."""
 SIZES = {"train": 1_257, "valid": 180, "test": 360}
 
 Array = np.ndarray[Any, Any]
@@ -44,4 +46,4 @@ def build(part: DatasetPart) -> Data:
         rows = permutation[first : first + size]
         pairs[name] = images[rows], labels[rows]
         first += size
-    return prepare(pairs, part)
+    return prepare(pairs, part, encoding=picture_encoding((1, 8, 8), levels=LEVELS))

@@ -6,7 +6,7 @@ trained on is in `memory` and `workers`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -66,6 +66,12 @@ class Normalisation:
     def from_plain(cls, plain: Mapping[str, Any]) -> Normalisation:
         """Return the constants that `to_plain` recorded."""
         return cls(torch.tensor(plain["mean"]).float(), torch.tensor(plain["deviation"]).float())
+
+
+def picture_encoding(shape: Sequence[int], *, levels: int = 255) -> dict[str, Any]:
+    """Return the `encoding` of pictures [channels, height, width] whose values go from 0, black, to `levels`, full."""
+    channels, height, width = shape
+    return {"kind": "image", "channels": channels, "height": height, "width": width, "levels": levels}
 
 
 @dataclass(frozen=True)

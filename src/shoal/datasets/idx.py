@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shoal.datasets.examples import Data
+from shoal.datasets.examples import Data, picture_encoding
 from shoal.datasets.idx_file import read_idx
 from shoal.datasets.prepare import prepare
 from shoal.errors import DataError
@@ -30,7 +30,13 @@ def build(part: DatasetPart) -> Data:
     folder = _folder(part.path)
     files = _find(folder)
     pairs = {split: _pair(files[split, "images"], files[split, "labels"]) for split in ("train", "test")}
-    return prepare(pairs, part)
+    return prepare(pairs, part, encoding=_encoding(pairs["train"][0]))
+
+
+def _encoding(images: np.ndarray[Any, Any]) -> dict[str, Any] | None:
+    """How pictures are read where they are bytes, grey or in colour; values of other types have no known scale."""
+    is_picture = images.dtype == np.uint8 and images.ndim == 4 and images.shape[1] in (1, 3)
+    return picture_encoding(images.shape[1:]) if is_picture else None
 
 
 def _folder(path: str | None) -> Path:

@@ -18,8 +18,18 @@ from shoal.errors import DataError, unknown
 from shoal.recipe.parts import DatasetPart
 
 
-def prepare(pairs: Mapping[str, tuple[Any, Any]], part: DatasetPart, *, notes: Sequence[str] = ()) -> Data:
-    """Return the data of splits given as (inputs, targets); raises DataError for what cannot be trained on."""
+def prepare(
+    pairs: Mapping[str, tuple[Any, Any]],
+    part: DatasetPart,
+    *,
+    notes: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
+    encoding: Mapping[str, Any] | None = None,
+) -> Data:
+    """Return the data of splits given as (inputs, targets); raises DataError for what cannot be trained on.
+
+    `labels` are the names of the classes and `encoding` says how a raw input is read, where these are known.
+    """
     check_names(pairs)
     splits = {name: examples(name, *pairs[name]) for name in SPLITS if name in pairs}
     check_agreement(splits)
@@ -41,6 +51,8 @@ def prepare(pairs: Mapping[str, tuple[Any, Any]], part: DatasetPart, *, notes: S
         notes=(*notes, *said),
         multilabel=several,
         label_shares=None if several is False else _shares(train),
+        labels=None if labels is None else tuple(labels),
+        encoding=encoding,
     )
 
 

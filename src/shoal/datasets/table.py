@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from shoal.datasets import arrays, digits, idx, text
+from shoal.datasets import arrays, cifar10, digits, idx, image_folder, text
 from shoal.datasets.examples import Data
 from shoal.datasets.objects import from_objects
 from shoal.errors import DataError, unknown
@@ -28,6 +28,8 @@ BUILDERS: dict[str, Builder] = {
     "idx": idx.build,
     "arrays": arrays.build,
     "text": text.build,
+    "image_folder": image_folder.build,
+    "cifar10": cifar10.build,
     "map_style": _passed_from_python,
 }
 

@@ -58,13 +58,14 @@ def _block(channels_in: int, channels: int, norm: str) -> nn.Sequential:
         # A norm that follows subtracts the mean, so a bias before it would be dead weight.
         layers[f"conv{number}"] = nn.Conv2d(incoming, channels, 3, padding=1, bias=norm == "none")
         if norm != "none":
-            layers[f"norm{number}"] = _norm(norm, channels)
+            layers[f"norm{number}"] = norm_of(norm, channels)
         layers[f"relu{number}"] = nn.ReLU()
     layers["pool"] = nn.MaxPool2d(2)
     return nn.Sequential(layers)
 
 
-def _norm(norm: str, channels: int) -> nn.Module:
+def norm_of(norm: str, channels: int) -> nn.Module:
+    """Return a batch or group norm for that many channels."""
     return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(gcd(channels, GROUPS), channels)
 
 

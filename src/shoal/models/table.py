@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from torch import nn
 
 from shoal.errors import RecipeError
-from shoal.models import convnet, gpt, mlp
+from shoal.models import convnet, gpt, mlp, resnet
 from shoal.recipe.fields import Part
 from shoal.recipe.own import declare
 
@@ -26,7 +26,7 @@ class Builder(Protocol):
     def __call__(self, part: Part, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module: ...
 
 
-BUILDERS: dict[str, Builder] = {"mlp": mlp.build, "convnet": convnet.build, "gpt": gpt.build}
+BUILDERS: dict[str, Builder] = {"mlp": mlp.build, "convnet": convnet.build, "gpt": gpt.build, "resnet": resnet.build}
 
 
 OF_TOKENS = frozenset({"gpt"})

@@ -88,6 +88,35 @@ class PlainText(DatasetPart):
     )
 
 
+@dataset
+class ImageFolder(DatasetPart):
+    """Pictures (JPEG, PNG, BMP, GIF, WebP) in class folders, or in train, valid and test folders of those; or a tar.
+
+    They are decoded once, into a cache: $SHOAL_CACHE, else shoal in the user's cache folder.
+    """
+
+    name: Literal["image_folder"] = "image_folder"
+    size: Int | None = setting(
+        None,
+        "pictures are resized to size x size; null leaves them as they are, all of one size",
+        identity=None,
+        ge=1,
+        le=4096,
+        unit="pixels",
+    )
+    channels: Literal[1, 3] = setting(3, "3: red, green and blue; 1: grey", identity=3)
+    broken: Literal["stop", "skip"] = setting(
+        "stop", "what to do about a broken picture: stop, or leave it out", identity=NEVER
+    )
+
+
+@dataset
+class Cifar10(DatasetPart):
+    """CIFAR-10 as published: cifar-10-binary.tar.gz or cifar-10-python.tar.gz, or the folder in one of them."""
+
+    name: Literal["cifar10"] = "cifar10"
+
+
 @model
 class Mlp(Part):
     """A multilayer perceptron: `depth` hidden layers of `width` units, then a linear layer."""
@@ -109,6 +138,28 @@ class Convnet(Part):
     depth: Int = setting(2, "blocks of two 3x3 convolutions, each halving the picture", identity=2, ge=1)
     dropout: Float = setting(0.0, "probability of zeroing a feature", identity=0.0, ge=0, lt=1, stackable=True)
     norm: Literal["none", "batch", "group"] = setting("batch", "normalisation after each convolution", identity="batch")
+
+
+@model
+class Resnet(Part):
+    """A residual network (He et al. 2015), of one of three kinds that its depth chooses.
+
+    6n + 2 (20, 32, 44, 56, 110): the paper's for CIFAR, with shortcuts that have no weights. 9: the shallow and wide
+    one of the DAWNBench records (Page 2018). 18: the paper's for larger pictures.
+    """
+
+    name: Literal["resnet"] = "resnet"
+    depth: Int = setting(20, "layers with weights: 9, 18, or 6n + 2", identity=20, ge=1, le=1_202)
+    width: Int | None = setting(
+        None, "channels of the first stage; null is the usual 64, and 16 for depths of 6n + 2", identity=None, ge=1
+    )
+    norm: Literal["batch", "group"] = setting("batch", "normalisation after each convolution", identity="batch")
+    stem: Literal["auto", "3x3", "7x7"] = setting(
+        "auto",
+        "how depth 18 begins: a 3x3 convolution, or a 7x7 one and pooling, which make the picture four times smaller; "
+        "auto is 7x7 for pictures of 96 pixels and more",
+        identity="auto",
+    )
 
 
 @model
