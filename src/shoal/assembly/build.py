@@ -57,7 +57,9 @@ class Workshop:
         """The dataset, checked."""
         part = cast(DatasetPart, self.recipe.dataset)
         source = self.objects.dataset
-        return datasets.build(part) if source is None else datasets.from_objects(source, part)
+        if source is None:
+            return datasets.build(part, task=self.recipe.task.name)
+        return datasets.from_objects(source, part)
 
     @cached_property
     def task(self) -> Task:
