@@ -66,7 +66,7 @@ def _refuse_missing(
 ) -> None:
     """Raise StoreError where the training had data or a loss from Python that are not passed again."""
     had_loss = "loss" in ((facts.get("identity") or {}).get("digests") or {})
-    had_data = recipe.dataset.name in ("arrays", "map_style") and not (facts.get("data") or {}).get("path")
+    had_data = recipe.dataset.name in ("arrays", "map_style", "stream") and not (facts.get("data") or {}).get("path")
     missing = [
         *(["dataset=DATA"] if had_data and objects.dataset is None and path is None else []),
         *(["loss=FUNCTION"] if had_loss and objects.loss is None else []),

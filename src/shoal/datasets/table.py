@@ -30,6 +30,7 @@ BUILDERS: dict[str, Builder] = {
     "table": tabular.build,
     "text": text.build,
     "map_style": _passed_from_python,
+    "stream": _passed_from_python,
 }
 
 

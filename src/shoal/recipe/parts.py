@@ -108,6 +108,16 @@ class PlainText(DatasetPart):
     )
 
 
+@dataset
+class Stream(DatasetPart):
+    """A torch.utils.data.IterableDataset passed from Python, read in its own order, pass after pass."""
+
+    name: Literal["stream"] = "stream"
+    workers: Int = setting(
+        0, "processes that read the stream, each its share; 0 reads in the training process", identity=0, ge=0
+    )
+
+
 @model
 class Mlp(Part):
     """A multilayer perceptron: `depth` hidden layers of `width` units, then a linear layer."""
