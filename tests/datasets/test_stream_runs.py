@@ -19,7 +19,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 import shoal
 from shoal.checkpoints import newest
-from shoal.errors import DataError, RecipeError, StoreError
+from shoal.errors import DataError, RecipeError, StoreError, TrainingError
 from shoal.store import RunFolder
 
 X = np.random.default_rng(0).normal(size=(60, 4)).astype("f4")
@@ -28,7 +28,7 @@ STEPS = {"budget.steps": 40, "evaluate.every": 10, "checkpoint.every": 4, "batch
 
 
 class Draws(IterableDataset):
-    """Ninety points a pass, drawn from the global generator; with a marker, the process is killed once in pass 2."""
+    """Ninety points a pass, drawn from the global generator; with a marker, it is killed or fails, once, in pass 3."""
 
     classes = 2
 
@@ -44,7 +44,9 @@ class Draws(IterableDataset):
         for place in range(90 if info is None else 90 // info.num_workers):
             if self.marker is not None and (self.number, place) == (2, 42) and not self.marker.exists():
                 self.marker.touch()
-                os.kill(os.getpid() if info is None else os.getppid(), signal.SIGKILL)
+                if info is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                raise OSError("the line went dead")
             x = torch.randn(4)
             yield x, int(x[0] > 0)
 
@@ -93,32 +95,41 @@ import sys
 from pathlib import Path
 from tests.datasets.test_stream_runs import Draws, X, Y, train
 runs = Path(sys.argv[1])
-train(runs, {"train": Draws(runs / "killed"), "valid": (X, Y)}, keys={"dataset.workers": int(sys.argv[2])})
+train(runs, {"train": Draws(runs / "killed"), "valid": (X, Y)})
 """
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_that_was_killed_ends_with_the_same_bits(workers: int, tmp_path: Path) -> None:
-    keys = {"dataset.workers": workers}
-    whole = train(tmp_path / "whole", {"train": Draws(), "valid": (X, Y)}, keys=keys)
-    runs = tmp_path / "broken"
-    runs.mkdir()
-    words = [sys.executable, "-c", SCRIPT, str(runs), str(workers)]
-    done = subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    assert done.returncode == -signal.SIGKILL
-    (found,) = shoal.runs(runs)
+def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    words = [sys.executable, "-c", SCRIPT, str(tmp_path / "broken")]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    (found,) = shoal.runs(tmp_path / "broken")
     assert found.status == "killed"
-    resumed = train(runs, {"train": Draws(), "valid": (X, Y)}, keys=keys)
+    said = resumed_to_the_same_bits(tmp_path)
+    assert "is read again from its start: 2 batches of pass 3 are skipped" in said
+
+
+def test_a_run_whose_stream_failed_in_a_worker_ends_with_the_same_bits(tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    source = {"train": Draws(tmp_path / "broken" / "failed"), "valid": (X, Y)}
+    with pytest.raises(TrainingError, match=r"the train stream \(Draws\) raised after 40 or .* OSError: the line went"):
+        train(tmp_path / "broken", source, keys={"dataset.workers": 2})
+    assert "is read again from its start: " in resumed_to_the_same_bits(tmp_path, workers=2)
+
+
+def resumed_to_the_same_bits(folder: Path, workers: int = 0) -> str:
+    """Resume the run in `broken`, compare it with one that was not interrupted, and return what was said."""
+    source, keys = {"train": Draws(), "valid": (X, Y)}, {"dataset.workers": workers}
+    whole = train(folder / "whole", source, keys=keys)
+    resumed = train(folder / "broken", source, keys=keys)
     assert resumed.label == whole.label
     assert resumed.record["attempts"] == 2
     assert (resumed.folder / "history.jsonl").read_bytes() == (whole.folder / "history.jsonl").read_bytes()
     ours, theirs = state(resumed), state(whole)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    said = (resumed.folder / "train.log").read_text()
-    assert "is read again from its start: " in said
-    if not workers:  # workers read ahead of the training
-        assert "2 batches of pass 3 are skipped" in said
+    return (resumed.folder / "train.log").read_text()
 
 
 def test_a_stream_with_a_length_has_epochs(tmp_path: Path) -> None:
