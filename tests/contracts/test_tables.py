@@ -30,7 +30,7 @@ BUILDERS: dict[str, Mapping[str, Any]] = {
     "optimizer": optim.BUILDERS,
     "schedule": CURVES,
 }
-PASSED_FROM_PYTHON = {"external", "map_style"}
+PASSED_FROM_PYTHON = {"external", "map_style", "stream"}
 """Entries that stand for an object: they may do without a builder."""
 
 SHIPPED = {

@@ -48,7 +48,7 @@ class Endless(IterableDataset):
         ((X, Y, X, Y), r"train: found a tuple of 4: expected \(x, y\), or"),
         (None, "train: found a NoneType: expected"),
         ("digits", "train: found a str: expected"),
-        (Endless(), "train: found an IterableDataset, whose order cannot be resumed"),
+        (Endless(), "train: the stream Endless ended before its first example"),
         ({"train": (X, Y), "vaild": (X, Y)}, "unknown split 'vaild': did you mean 'valid'"),
         ({"test": (X, Y)}, "there is no train split. Splits given: test"),
         ({}, "there is no train split. Splits given: none"),

@@ -25,7 +25,8 @@ from shoal.assembly.objects import Objects
 from shoal.assembly.registry import OWN
 from shoal.assembly.source import classes_of, digest, qualified_name
 from shoal.assembly.start import Start, start
-from shoal.datasets import Batches, Data, Examples
+from shoal.datasets import Batches, Data, Examples, Stream, StreamBatches
+from shoal.datasets.streams import untold
 from shoal.errors import RecipeError, nearest
 from shoal.recipe import Recipe, canonical, signature
 from shoal.recipe.parts import DatasetPart
@@ -57,7 +58,9 @@ class Workshop:
         """The dataset, checked."""
         part = cast(DatasetPart, self.recipe.dataset)
         source = self.objects.dataset
-        return datasets.build(part) if source is None else datasets.from_objects(source, part)
+        if source is None:
+            return datasets.build(part, task=self.recipe.task.name)
+        return datasets.from_objects(source, part)
 
     @cached_property
     def task(self) -> Task:
@@ -111,6 +114,8 @@ class Workshop:
     def batches(self) -> Batches:
         """The training batches."""
         train = cast(Any, self.data.splits["train"])
+        if isinstance(train, Stream):
+            return self._stream(train)
         if self.recipe.batch_size > len(train):
             raise RecipeError(
                 f"batch_size = {self.recipe.batch_size:,}: the train split has {len(train):,} examples, less than one "
@@ -132,6 +137,8 @@ class Workshop:
         if recipe.early_stop.patience is not None:
             higher = self._higher("early_stop.metric", recipe.early_stop.metric)
             watching.append(EarlyStop(recipe.early_stop.metric, higher=higher, patience=recipe.early_stop.patience))
+        if isinstance(self.batches, StreamBatches):  # which pass of the stream it is has to be saved
+            watching.append(self.batches.bookmark)
         return watching
 
     def engine(self, plan: Plan) -> SoloEngine:
@@ -162,6 +169,9 @@ class Workshop:
             factory = self.objects.model if kind == "model" and self.objects.model is not None else own and own.factory
             if factory is not None:
                 found[kind] = digest([factory, *(classes_of(self.model) if kind == "model" else [])])
+        streams = untold(self.data)
+        if streams:
+            found["stream"] = digest(streams)
         if self.objects.loss is not None:
             found["loss"] = digest([self.objects.loss])
         return found
@@ -192,9 +202,22 @@ class Workshop:
         own = ("model", self.recipe.model.name) in OWN or ("task", self.recipe.task.name) in OWN
         return own or self.objects.model is not None or self.objects.loss is not None
 
+    def _stream(self, train: Stream) -> Batches:
+        """The training batches of a stream, whose first one is read to see that there is one."""
+        if train.length is None and self.recipe.budget.steps is None:
+            raise RecipeError(
+                f"budget.epochs = {self.recipe.budget.epochs:g}: {train.name} has no length, so how many steps are "
+                "an epoch is not known. Give the budget in steps, as in budget.steps=1000; or give the stream a "
+                "__len__, the number of its examples."
+            )
+        made = self._batches("train", training=True)
+        assert isinstance(made, StreamBatches)
+        made.try_out()
+        return made
+
     def _batches(self, split: str, *, training: bool) -> Batches:
         part = cast(DatasetPart, self.recipe.dataset)
-        source: Examples | Dataset[Any] = self.data.splits[split]
+        source: Examples | Dataset[Any] | Stream = self.data.splits[split]
         return datasets.batches(
             source,
             batch_size=self.recipe.batch_size if training else evaluation_batch(self.recipe, self.data),
@@ -205,6 +228,7 @@ class Workshop:
             workers=part.workers,
             training=training,
             pad=False,  # eager execution needs no static shapes, and a user's loss may be one number a batch
+            steps=self.recipe.budget.steps,
         )
 
     def _higher(self, path: str, metric: str) -> bool:

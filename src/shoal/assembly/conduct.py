@@ -22,6 +22,7 @@ from shoal.assembly.explain import changes_since
 from shoal.assembly.objects import Objects
 from shoal.assembly.recorder import RunRecorder
 from shoal.assembly.screen import Screen
+from shoal.datasets import StreamBatches
 from shoal.errors import ShoalError
 from shoal.files import writable_folder, write_atomic
 from shoal.recipe import Recipe
@@ -127,6 +128,8 @@ def _train(workshop: Workshop, folder: RunFolder, recorder: RunRecorder, screen:
     _introduce(workshop, folder, engine, screen, at.step if loaded else None)
     if loaded is None:
         recorder.save(engine, at, callbacks)  # a trial: a full disk or state that cannot be saved is found now
+    elif isinstance(workshop.batches, StreamBatches):
+        screen.say(workshop.batches.skipping(at))
     screen.begin(step=at.step, total=workshop.agenda.total)
     ending = fit(
         engine,
@@ -206,14 +209,15 @@ def _failed(folder: RunFolder, recorder: RunRecorder | None, screen: Screen, err
 def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen: Screen, resumed: int | None) -> None:
     """Say what is trained, on what, where."""
     recipe, data, agenda = workshop.recipe, workshop.data, workshop.agenda
-    sizes = ", ".join(f"{count:,} {split}" for split, count in data.sizes.items())
+    sizes = ", ".join(f"{data.sizes[split]:,} {split}" if split in data.sizes else split for split in data.splits)
     count = sum(p.numel() for p in workshop.model.parameters())
     screen.say(f"{recipe.model.name} ({count:,} parameters) on {recipe.dataset.name} ({sizes})")
     for note in (*data.notes, *workshop.start.report):
         screen.say(note)
     plan = engine.plan
     where = f"{plan.device}, {plan.threads} thread{'s' * (plan.threads != 1)}, {plan.execution}"
-    screen.say(f"{agenda.total:,} steps of {recipe.batch_size} examples, {agenda.per_epoch:,} an epoch; {where}")
+    epoch = f", {agenda.per_epoch:,} an epoch" if "train" in data.sizes else ""
+    screen.say(f"{agenda.total:,} steps of {recipe.batch_size} examples{epoch}; {where}")
     screen.detail(f"torch {plan.torch}; signature {workshop.signature}; digests {workshop.digests}")
     verb = "training" if resumed is None else f"resuming at step {resumed:,}:"
     screen.say(f"{verb} {folder.label} in {folder.path}")

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from shoal.assembly.registry import registered
 from shoal.assembly.source import qualified_name
-from shoal.datasets import Data
+from shoal.datasets import Data, Stream
 from shoal.errors import RecipeError
 from shoal.recipe.fields import Part
 
@@ -70,11 +70,13 @@ def _is_splits(value: Any) -> bool:
 
 
 def _kind(source: Any) -> str:
-    """The dataset entry that stands for objects: arrays in memory, or a map-style Dataset."""
+    """The dataset entry that stands for objects: arrays in memory, a map-style Dataset, or a stream."""
     if isinstance(source, Data):
         source = source.splits["train"]
     if _is_splits(source):
-        source = next(iter(source.values()))
+        source = source.get("train", next(iter(source.values())))
+    if isinstance(source, Stream | IterableDataset):
+        return "stream"
     return "map_style" if isinstance(source, Dataset) else "arrays"
 
 

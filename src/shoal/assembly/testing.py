@@ -34,7 +34,7 @@ def test_run(
     recipe = _with_path(recipe_of(folder), path or known.get("path"))
     model = trained_model(folder, objects, normalised=False)
     _refuse_missing(folder, recipe, objects, facts, path)
-    data = _data(recipe, objects)
+    data = _data(recipe, objects, None if path is None else known.get("encoding"))
     recorded = known.get("digest")
     if path is None and recorded != data.digest:
         advice = "To test on other data, say so: dataset.path=PATH."
@@ -66,7 +66,7 @@ def _refuse_missing(
 ) -> None:
     """Raise StoreError where the training had data or a loss from Python that are not passed again."""
     had_loss = "loss" in ((facts.get("identity") or {}).get("digests") or {})
-    had_data = recipe.dataset.name in ("arrays", "map_style") and not (facts.get("data") or {}).get("path")
+    had_data = recipe.dataset.name in ("arrays", "map_style", "stream") and not (facts.get("data") or {}).get("path")
     missing = [
         *(["dataset=DATA"] if had_data and objects.dataset is None and path is None else []),
         *(["loss=FUNCTION"] if had_loss and objects.loss is None else []),
@@ -87,7 +87,10 @@ def _with_path(recipe: Recipe, path: str | None) -> Recipe:
     return parse(mapping)
 
 
-def _data(recipe: Recipe, objects: Objects) -> Data:
+def _data(recipe: Recipe, objects: Objects, encoding: dict[str, Any] | None) -> Data:
+    """The data; others than those of the training are read as those were, where they have an encoding."""
     part = recipe.dataset
     assert isinstance(part, DatasetPart)
-    return datasets.build(part) if objects.dataset is None else datasets.from_objects(objects.dataset, part)
+    if objects.dataset is not None:
+        return datasets.from_objects(objects.dataset, part)
+    return datasets.build(part, task=recipe.task.name, encoding=encoding)

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from shoal.datasets import Data, Examples
+from shoal.datasets import Data, Examples, Stream
 from shoal.datasets.items import fetch
+from shoal.datasets.stream_batches import read
 from shoal.errors import RecipeError, ShoalError, TrainingError
 from shoal.tasks import Task, check_loss
 from shoal.training.solo import evaluating
@@ -40,6 +41,8 @@ def attempt(model: nn.Module, task: Task, data: Data, *, batch_size: int, device
 def first_batch(data: Data, size: int) -> tuple[Tensor, Tensor]:
     """Return the first `size` examples of train as training sees them: inputs float32, normalised; targets."""
     train: Any = data.splits["train"]
+    if isinstance(train, Stream):
+        return next(read(train, size, seed=0, number=0, whole=False))
     if not isinstance(train, Examples):
         return fetch(train, range(min(size, len(train))), seed=0, epoch=0)
     rows = slice(size) if train.rows is None else train.rows[:size]

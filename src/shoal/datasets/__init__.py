@@ -7,9 +7,10 @@ here and in `table.BUILDERS`.
 
 from shoal.datasets.batches import START, Batch, Batches, Position
 from shoal.datasets.choose import batches
-from shoal.datasets.examples import Data, Examples, Normalisation
+from shoal.datasets.examples import Data, Examples, Normalisation, Stream
 from shoal.datasets.memory import MemoryBatches
 from shoal.datasets.objects import from_objects
+from shoal.datasets.stream_batches import StreamBatches
 from shoal.datasets.table import BUILDERS, build, register
 from shoal.datasets.workers import DatasetBatches
 
@@ -24,6 +25,8 @@ __all__ = [
     "MemoryBatches",
     "Normalisation",
     "Position",
+    "Stream",
+    "StreamBatches",
     "batches",
     "build",
     "from_objects",

@@ -8,13 +8,14 @@ import torch
 from torch.utils.data import Dataset
 
 from shoal.datasets.batches import Batches
-from shoal.datasets.examples import Examples, Normalisation
+from shoal.datasets.examples import Examples, Normalisation, Stream
 from shoal.datasets.memory import MemoryBatches
+from shoal.datasets.stream_batches import StreamBatches
 from shoal.datasets.workers import DatasetBatches
 
 
 def batches(
-    split: Examples | Dataset[Any],
+    split: Examples | Dataset[Any] | Stream,
     *,
     batch_size: int,
     seed: int,
@@ -24,8 +25,24 @@ def batches(
     workers: int = 0,
     training: bool,
     pad: bool = True,
+    steps: int | None = None,
 ) -> Batches:
-    """Return the batches of a split. `workers` is for Datasets only, `normalisation` for examples in memory only."""
+    """Return the batches of a split.
+
+    `normalisation` is for examples in memory only, `workers` for all others, and `steps` for streams without a length:
+    the batches of what then counts as an epoch. Streams are not padded.
+    """
+    if isinstance(split, Stream):
+        return StreamBatches(
+            split,
+            batch_size=batch_size,
+            seed=seed,
+            drop_last=drop_last,
+            device=device,
+            workers=workers,
+            training=training,
+            steps=steps,
+        )
     if isinstance(split, Examples):
         return MemoryBatches(
             split,

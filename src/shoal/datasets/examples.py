@@ -1,7 +1,7 @@
 """What a dataset is once it has been built: its splits, shapes, classes, digest and normalisation constants.
 
-Plain frozen data. Where examples come from is in `digits`, `idx`, `arrays` and `mapstyle`; in which order they are
-trained on is in `memory` and `workers`.
+Plain frozen data. Where examples come from is in `digits`, `idx`, `arrays`, `tabular`, `text`, `mapstyle` and
+`streams`; in which order they are trained on is in `memory`, `workers` and `stream_batches`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,27 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.inputs) if self.rows is None else len(self.rows)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One split that is a stream, and what its first example was like.
+
+    classes: the number of classes where targets are integer labels, None where they are real values; length: the
+    examples of a pass where the stream tells it.
+    """
+
+    source: Any
+    split: str
+    input_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+    classes: int | None
+    length: int | None
+
+    @property
+    def name(self) -> str:
+        """What messages call it: `the train stream (Lines)`."""
+        return f"the {self.split} stream ({type(self.source).__name__})"
 
 
 @dataclass(frozen=True)
@@ -78,7 +99,7 @@ def picture_encoding(shape: Sequence[int], *, levels: int = 255) -> dict[str, An
 class Data:
     """A dataset ready to be trained on: what the builder of every dataset entry returns."""
 
-    splits: Mapping[str, Examples | Dataset[Any]]
+    splits: Mapping[str, Examples | Dataset[Any] | Stream]
     """`train`, and `valid` and `test` where there is one."""
     input_shape: tuple[int, ...]
     """Of one example: (1, 8, 8)."""
@@ -106,5 +127,9 @@ class Data:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The number of examples of each split."""
-        return {name: len(cast(Sized, split)) for name, split in self.splits.items()}
+        """The number of examples of each split; of streams only where they tell it."""
+        sizes = {
+            name: split.length if isinstance(split, Stream) else len(cast(Sized, split))
+            for name, split in self.splits.items()
+        }
+        return {name: size for name, size in sizes.items() if size is not None}

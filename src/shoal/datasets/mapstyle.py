@@ -39,7 +39,7 @@ class Known:
 
 def from_datasets(datasets: Mapping[str, Any], part: DatasetPart) -> Data:
     """Return the data of map-style Datasets by split; raises DataError for what they do not tell and should."""
-    known = {name: _know(name, datasets[name]) for name in SPLITS if name in datasets}
+    known = {name: know(name, datasets[name]) for name in SPLITS if name in datasets}
     _check_agreement(known)
     classes = _classes(datasets["train"], known)
     notes = [
@@ -61,7 +61,8 @@ def from_datasets(datasets: Mapping[str, Any], part: DatasetPart) -> Data:
     )
 
 
-def _know(name: str, dataset: Any) -> Known:
+def know(name: str, dataset: Any) -> Known:
+    """Return what a Dataset tells of itself, or what is found by reading it through."""
     size = _size(name, dataset)
     given = getattr(dataset, "digest", None)
     with rng.preserved():

@@ -10,20 +10,22 @@ from torch.utils.data import IterableDataset
 from shoal.datasets.examples import Data
 from shoal.datasets.mapstyle import from_datasets, is_map_style
 from shoal.datasets.prepare import check_names, prepare
+from shoal.datasets.streams import from_streams
 from shoal.errors import DataError
 from shoal.recipe.parts import DatasetPart
 
 EXPECTED = (
     'expected (x, y), or {"train": (x, y), "valid": (x, y), "test": (x, y)} with valid and test as you have them, '
-    "or a map-style torch.utils.data.Dataset, or a mapping of splits to those"
+    "or a torch.utils.data.Dataset, map-style or a stream, or a mapping of splits to those"
 )
 
 
 def from_objects(source: Any, part: DatasetPart) -> Data:
     """Return the data of objects passed from Python; raises DataError for what they cannot be.
 
-    source: (x, y); a mapping of splits to (x, y); a map-style Dataset; a mapping of splits to Datasets; or Data,
-    returned as it is. x [N, ...] and y [N] or [N, K] are arrays, tensors or lists.
+    source: (x, y); a mapping of splits to (x, y); a map-style Dataset; a mapping of splits to Datasets; a stream
+    (IterableDataset), or a mapping of splits of which train is one; or Data, returned as it is. x [N, ...] and y [N]
+    or [N, K] are arrays, tensors or lists.
     """
     if isinstance(source, Data):
         return source
@@ -32,9 +34,9 @@ def from_objects(source: Any, part: DatasetPart) -> Data:
     pairs = {name: cast(Sequence[Any], value) for name, value in splits.items() if _is_pair(value)}
     if len(pairs) == len(splits):
         return prepare({name: (pair[0], pair[1]) for name, pair in pairs.items()}, part)
+    if any(isinstance(value, IterableDataset) for value in splits.values()):
+        return from_streams(splits, part)
     for name, value in splits.items():
-        if isinstance(value, IterableDataset):
-            raise DataError(f"{name}: found an IterableDataset, whose order cannot be resumed: {EXPECTED}.")
         if not is_map_style(value):
             mixed = " for every split, as others are Datasets" if _is_pair(value) else ""
             raise DataError(f"{name}: found a {_described(value)}{mixed}: {EXPECTED}.")

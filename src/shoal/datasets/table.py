@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from shoal.datasets import arrays, cifar10, digits, idx, image_folder, text
+from shoal.datasets import arrays, cifar10, digits, idx, image_folder, tabular, text
 from shoal.datasets.examples import Data
 from shoal.datasets.objects import from_objects
 from shoal.errors import DataError, unknown
 from shoal.recipe.own import declare
-from shoal.recipe.parts import DatasetPart
+from shoal.recipe.parts import DatasetPart, Table
 
 Builder = Callable[[DatasetPart], Data]
 
@@ -27,17 +27,24 @@ BUILDERS: dict[str, Builder] = {
     "digits": digits.build,
     "idx": idx.build,
     "arrays": arrays.build,
+    "table": tabular.build,
     "text": text.build,
     "image_folder": image_folder.build,
     "cifar10": cifar10.build,
     "map_style": _passed_from_python,
+    "stream": _passed_from_python,
 }
 
 
-def build(part: DatasetPart) -> Data:
-    """Return the data that a recipe's `dataset` part describes; raises DataError for what cannot be trained on."""
+def build(part: DatasetPart, *, task: str = "", encoding: Mapping[str, Any] | None = None) -> Data:
+    """Return the data that a recipe's `dataset` part describes; raises DataError for what cannot be trained on.
+
+    The columns of a table depend on the recipe's task; where they are those of a trained run, on its `encoding`.
+    """
     if part.name not in BUILDERS:
         raise DataError(unknown("dataset", part.name, BUILDERS) + " An entry of your own comes with --module MODULE.")
+    if isinstance(part, Table):
+        return tabular.build(tabular.for_task(part, task), encoding)
     return BUILDERS[part.name](part)
 
 

@@ -12,7 +12,8 @@ import multiprocessing
 import pickle
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -120,22 +121,16 @@ class DatasetBatches:
             batch_size=None,
             sampler=_Sampler(self, at),
             num_workers=self.workers,
-            collate_fn=_as_it_is,
-            worker_init_fn=_prepare_worker,
+            collate_fn=as_it_is,
+            worker_init_fn=prepare_worker,
             pin_memory=self.device.type == "cuda",
             generator=rng.generator(self.layout.seed, "workers"),  # else it would draw from the caller's
         )
-        before = set(multiprocessing.active_children())
-        iterator = iter(loader)
-        started = [child for child in multiprocessing.active_children() if child not in before]
-        stop = partial(_stop, iterator, started)
-        atexit.register(stop)  # a stream left open: multiprocessing would send SIGTERM and wait for good
-        try:
+        with running(loader) as iterator:
             for address in self._addresses(at):
-                yield address, _next(iterator)
-        finally:
-            atexit.unregister(stop)
-            stop()
+                fetched = following(iterator)
+                assert fetched is not None, "there is an answer for every address"
+                yield address, fetched
 
 
 class _Source:
@@ -151,7 +146,7 @@ class _Source:
         try:
             return Fetched(*self.read(address), None)
         except ShoalError as error:
-            return Fetched(None, None, _portable(error))
+            return Fetched(None, None, portable(error))
 
 
 class _Sampler:
@@ -164,7 +159,7 @@ class _Sampler:
         return self.batches._addresses(self.at)  # pyright: ignore[reportPrivateUsage]
 
 
-def _portable(error: ShoalError) -> ShoalError:
+def portable(error: ShoalError) -> ShoalError:
     """The error with its cause where that can be pickled, and the worker's traceback as a note in any case.
 
     Pickling drops `__cause__` but keeps `__dict__`, which is where the cause travels.
@@ -181,25 +176,43 @@ def _portable(error: ShoalError) -> ShoalError:
     return carried
 
 
-def _as_it_is(fetched: Any) -> Any:
+def as_it_is(fetched: Any) -> Any:
+    """Collate nothing: what workers give are whole batches."""
     return fetched
 
 
-def _prepare_worker(_: int) -> None:
+def prepare_worker(_: int) -> None:
+    """Leave signals to the training, and the other cores to the other workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 
-def _next(iterator: Iterator[Fetched]) -> Fetched:
+@contextmanager
+def running(loader: DataLoader[Any]) -> Generator[Iterator[Fetched]]:
+    """Start the workers of a loader, and stop them at the end of the block, or of the process."""
+    before = set(multiprocessing.active_children())
+    iterator = iter(loader)
+    started = [child for child in multiprocessing.active_children() if child not in before]
+    stop = partial(_stop, iterator, started)
+    atexit.register(stop)  # a stream left open: multiprocessing would send SIGTERM and wait for good
     try:
-        fetched = next(iterator)
+        yield iterator
+    finally:
+        atexit.unregister(stop)
+        stop()
+
+
+def following(iterator: Iterator[Fetched]) -> Fetched | None:
+    """Return the next of what workers fetch, None at the end; raises what a worker raised."""
+    try:
+        fetched = next(iterator, None)
     except (RuntimeError, OSError, EOFError) as error:
         raise TrainingError(
             f"a worker process that reads examples ended unexpectedly, killed or out of memory ({error}). "
             "Start again to resume; with dataset.workers=0 examples are read in the training process."
         ) from error
-    if fetched.error is not None:
+    if fetched is not None and fetched.error is not None:
         raise fetched.error from fetched.error.__dict__.pop("worker_cause", None)
     return fetched
 

@@ -61,6 +61,26 @@ class Arrays(DatasetPart):
 
 
 @dataset
+class Table(DatasetPart):
+    """A table with named columns: a CSV, Parquet or Feather file, or a folder with train.csv, valid.csv, test.csv."""
+
+    name: Literal["table"] = "table"
+    target: Text | tuple[Text, ...] | None = setting(
+        None, "the column to predict, or several: numbers, or labels of 0 and 1", identity=NEVER
+    )
+    target_type: Literal["auto", "class", "number"] = setting(
+        "auto", "what a target is; auto: whole numbers and texts are classes, unless task=regression", identity=NEVER
+    )
+    categorical: tuple[Text, ...] = setting((), "columns of numbers that are names of categories", identity=NEVER)
+    ignore: tuple[Text, ...] = setting((), "columns to leave out", identity=NEVER)
+    missing: Literal["impute", "drop", "stop"] = setting(
+        "impute",
+        "where values are missing: the median of train or a category of its own, leave the row out, or an error",
+        identity=NEVER,
+    )
+
+
+@dataset
 class MapStyle(DatasetPart):
     """A map-style torch.utils.data.Dataset passed from Python, read by worker processes."""
 
@@ -115,6 +135,16 @@ class Cifar10(DatasetPart):
     """CIFAR-10 as published: cifar-10-binary.tar.gz or cifar-10-python.tar.gz, or the folder in one of them."""
 
     name: Literal["cifar10"] = "cifar10"
+
+
+@dataset
+class Stream(DatasetPart):
+    """A torch.utils.data.IterableDataset passed from Python, read in its own order, pass after pass."""
+
+    name: Literal["stream"] = "stream"
+    workers: Int = setting(
+        0, "processes that read the stream, each its share; 0 reads in the training process", identity=0, ge=0
+    )
 
 
 @model

@@ -1,0 +1,256 @@
+"""Batches of a stream: pass after pass, each from its start to its end, in the order in which examples come.
+
+Before a batch is read the generators of torch, NumPy and Python are seeded from (seed, pass, worker, batch), so a
+stream that draws from them gives the same examples whenever it is read again. To begin at a step, the batches of its
+pass that come before it are read and dropped. Which pass that is, and at which step it began, is in `bookmark`, which
+is saved with the run: how long passes are is not known beforehand, and a stream may end whenever it likes.
+
+With workers, each process reads the stream on its own and gives whole batches, which are taken in turn: batches
+depend on how many workers there are, and so does the identity of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from shoal import rng
+from shoal.datasets.batches import START, Batch, Position
+from shoal.datasets.examples import Stream
+from shoal.datasets.items import Item, as_pair, collate
+from shoal.datasets.workers import Fetched, as_it_is, following, portable, prepare_worker, running
+from shoal.errors import DataError, ShoalError, TrainingError
+
+MOST_EVALUATED = 10_000_000
+"""An evaluation stream that has not ended after these examples has no end."""
+
+
+class Bookmark:
+    """The pass that was begun last, and the step that was its first; saved with a run as callbacks are."""
+
+    name = "stream"
+
+    def __init__(self) -> None:
+        self.number = self.began = 0
+
+    def before(self, step: int) -> tuple[int, int]:
+        """Return a pass that began at or before a step, and its first step."""
+        return (self.number, self.began) if self.began <= step else (0, 0)
+
+    def evaluated(self, engine: Any, rows: Sequence[Any]) -> None:
+        """See an evaluation; nothing depends on it."""
+
+    def stop(self) -> str | None:
+        """Never ask to stop."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the pass and its first step."""
+        return {"number": self.number, "began": self.began}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self.number, self.began = int(state["number"]), int(state["began"])
+
+
+class StreamBatches:
+    """Batches of one split that is a stream; a smaller last batch of a pass is left out in training with `drop_last`.
+
+    `steps` stands for the batches of an epoch where the stream has no length: all training is then one epoch, however
+    many passes it takes. A batch's `index` counts the examples of its pass. Nothing is padded.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        batch_size: int,
+        seed: int,
+        drop_last: bool,
+        device: torch.device | str,
+        workers: int,
+        training: bool,
+        steps: int | None = None,
+    ) -> None:
+        self.stream, self.workers, self.training = stream, workers, training
+        self.batch_size, self.seed = batch_size, seed
+        self.device = torch.device(device)
+        self.whole = training and drop_last
+        self.bookmark = Bookmark()
+        self.per_epoch = self._per_epoch(steps)
+
+    def start(self, at: Position = START) -> Iterator[Batch]:
+        """Yield the batches from `at` on: pass after pass without end in training, one pass in evaluation."""
+        number, step = self.bookmark.before(at.step)
+        while True:
+            first = step
+            with closing(self._fetched(number)) as fetched:
+                for inputs, targets, error in fetched:
+                    if error is not None:
+                        raise error
+                    assert inputs is not None and targets is not None
+                    if step >= at.step:
+                        yield self._batch(inputs, targets, step, (step - first) * self.batch_size)
+                    step += 1
+                    self._refuse_endless(step - first)
+            if not self.training:
+                return
+            if step == first:
+                raise self._nothing(number)
+            number += 1
+            self.bookmark.number, self.bookmark.began = number, step
+
+    def try_out(self) -> None:
+        """Read the first batch; raises DataError where there is none."""
+        with closing(read(self.stream, self.batch_size, seed=self.seed, number=0, whole=self.whole)) as batches:
+            if next(batches, None) is None:
+                raise self._nothing(0)
+
+    def skipping(self, at: Position) -> str:
+        """Return the sentence that says what is read and dropped to begin at a position."""
+        number, began = self.bookmark.before(at.step)
+        count = at.step - began
+        return (
+            f"{self.stream.name} is read again from its start: {count:,} batch{'es' * (count != 1)} of pass "
+            f"{number + 1:,} {'are' if count != 1 else 'is'} skipped"
+        )
+
+    def _per_epoch(self, steps: int | None) -> int:
+        if self.stream.length is None:
+            return steps or 1
+        whole, left = divmod(self.stream.length, self.batch_size)
+        return max(1, whole + (left > 0 and not self.whole))
+
+    def _batch(self, inputs: Tensor, targets: Tensor, step: int, first: int) -> Batch:
+        return Batch(
+            inputs=inputs.to(self.device, non_blocking=True),
+            targets=targets.to(self.device, non_blocking=True),
+            index=torch.arange(first, first + len(inputs), device=self.device),
+            weight=None,
+            size=len(inputs),
+            position=Position(*divmod(step, self.per_epoch), step),
+        )
+
+    def _fetched(self, number: int) -> Generator[Fetched]:
+        if self.workers:
+            yield from self._in_workers(number)
+            return
+        pinned = self.device.type == "cuda"
+        for inputs, targets in read(self.stream, self.batch_size, seed=self.seed, number=number, whole=self.whole):
+            if pinned:
+                inputs, targets = inputs.pin_memory(), targets.pin_memory()
+            yield Fetched(inputs, targets, None)
+
+    def _in_workers(self, number: int) -> Generator[Fetched]:
+        """One set of workers for a pass: which of them ends first is not known before."""
+        loader: DataLoader[Any] = DataLoader(
+            cast(Any, _Share(self.stream, self.batch_size, seed=self.seed, number=number, whole=self.whole)),
+            batch_size=None,
+            num_workers=self.workers,
+            collate_fn=as_it_is,
+            worker_init_fn=prepare_worker,
+            pin_memory=self.device.type == "cuda",
+            generator=rng.generator(self.seed, "workers"),  # else it would draw from the caller's
+        )
+        with running(loader) as iterator:
+            while (fetched := following(iterator)) is not None:
+                yield fetched
+
+    def _nothing(self, number: int) -> ShoalError:
+        kind = TrainingError if number else DataError
+        return kind(
+            f"{self.stream.name} ended in its pass {number + 1:,} without a batch of {self.batch_size:,} examples. "
+            "Give it more, choose a smaller batch_size, or dataset.drop_last=false; where nothing comes a second time, "
+            "let its __iter__ begin anew whenever it is called."
+        )
+
+    def _refuse_endless(self, batches: int) -> None:
+        if not self.training and batches * self.batch_size > MOST_EVALUATED:
+            raise DataError(
+                f"{self.stream.name} has given {MOST_EVALUATED:,} examples and not ended, and an evaluation reads all "
+                "of it: expected a stream that ends. Cut it, for example with itertools.islice, or pass arrays."
+            )
+
+
+class _Share(IterableDataset[Fetched]):
+    """A pass as one worker reads it: finished batches, and errors as the last of them."""
+
+    def __init__(self, stream: Stream, batch_size: int, *, seed: int, number: int, whole: bool) -> None:
+        self.stream, self.batch_size = stream, batch_size
+        self.seed, self.number, self.whole = seed, number, whole
+
+    def __iter__(self) -> Iterator[Fetched]:
+        info = get_worker_info()
+        worker = 0 if info is None else info.id
+        batches = read(
+            self.stream, self.batch_size, seed=self.seed, number=self.number, whole=self.whole, worker=worker
+        )
+        try:
+            for inputs, targets in batches:
+                yield Fetched(inputs, targets, None)
+        except ShoalError as error:
+            yield Fetched(None, None, portable(error))
+
+
+def read(
+    stream: Stream, batch_size: int, *, seed: int, number: int, whole: bool, worker: int = 0
+) -> Generator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one pass over a stream: inputs [B, ...] float32, targets [B] int64 or [B, ...] float32.
+
+    With `whole`, a smaller last batch is left out. The caller's generators are left alone. Raises DataError that names
+    an example that is not like the first one, and TrainingError where the stream itself raises.
+    """
+    iterator: Iterator[Any] | None = None
+    count = 0
+    while True:
+        with rng.preserved():
+            rng.seed_all(rng.key(seed, "stream", number, worker, count // batch_size))
+            try:
+                if iterator is None:
+                    iterator = _begun(stream.source, number)
+                found = list(islice(iterator, batch_size))
+            except Exception as error:  # a boundary: the code is the user's, and the traceback is kept as the cause
+                where = f"{stream.name} raised after {count:,} or more examples of pass {number + 1:,}"
+                raise TrainingError(f"{where}: {type(error).__name__}: {error}") from error
+        if not found or (whole and len(found) < batch_size):
+            return
+        yield _collated(stream, found, count, number)
+        count += len(found)
+
+
+def _begun(source: Any, number: int) -> Iterator[Any]:
+    tell = getattr(source, "set_epoch", None)
+    if callable(tell):
+        tell(number)
+    return iter(source)
+
+
+def _collated(stream: Stream, found: Sequence[Any], first: int, number: int) -> tuple[Tensor, Tensor]:
+    places = range(first, first + len(found))
+    items = [as_pair(item, _place(stream, place, number)) for item, place in zip(found, places, strict=True)]
+    for (x, y), place in zip(items, places, strict=True):
+        if x.shape != stream.input_shape or y.shape != stream.target_shape:
+            raise DataError(
+                f"{_place(stream, place, number)} has an input of shape {tuple(x.shape)} and a target of shape "
+                f"{tuple(y.shape)}: expected {stream.input_shape} and {stream.target_shape}, as its first example has."
+            )
+        _check_target(stream, (x, y), _place(stream, place, number) if stream.classes else "")
+    return collate(items, places)
+
+
+def _check_target(stream: Stream, item: Item, where: str) -> None:
+    target = item[1]
+    if stream.classes is None:
+        return
+    if target.is_floating_point() or not 0 <= int(target) < stream.classes:
+        raise DataError(f"the target of {where} is {target.item()}: expected a label from 0 to {stream.classes - 1}.")
+
+
+def _place(stream: Stream, place: int, number: int) -> str:
+    return f"example {place:,} of {stream.name}, pass {number + 1:,},"

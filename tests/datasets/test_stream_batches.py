@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from shoal.datasets import Position, Stream, StreamBatches, batches, stream_batches
+from shoal.errors import DataError, TrainingError
+
+
+class Count(IterableDataset):
+    """The numbers below `total`, shared out among workers, each with noise from the global generators."""
+
+    def __init__(self, total: int = 10, *, noise: bool = False) -> None:
+        self.total, self.noise = total, noise
+
+    def __iter__(self) -> Iterator[Any]:
+        info = get_worker_info()
+        first, step = (0, 1) if info is None else (info.id, info.num_workers)
+        for number in range(first, self.total, step):
+            yield torch.tensor([number + (random.random() + torch.rand(1).item()) * 0.1 * self.noise]), float(number)
+
+
+class Varying(IterableDataset):
+    """Passes of 3, 7, 4, 5 and 6 examples, as `set_epoch` says."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.begun.append(epoch)
+
+    def __iter__(self) -> Iterator[Any]:
+        for number in range([3, 7, 4, 5, 6][self.epoch % 5]):
+            yield torch.tensor([100.0 * self.epoch + number]), 0.0
+
+
+class Items(IterableDataset):
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self.items:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+
+def made(source: Any, *, size: int = 4, classes: int | None = None, **settings: Any) -> StreamBatches:
+    stream = Stream(source, "train", (1,), (), classes, settings.pop("length", None))
+    usual = {"seed": 0, "drop_last": True, "device": "cpu", "workers": 0, "training": True, "steps": 100}
+    found = batches(stream, batch_size=size, **{**usual, **settings})
+    assert isinstance(found, StreamBatches)
+    return found
+
+
+def taken(found: StreamBatches, count: int, at: int = 0) -> list[list[float]]:
+    stream = found.start(Position(0, at, at))
+    values = [batch.inputs[:, 0].tolist() for batch in islice(stream, count)]
+    stream.close()
+    return values
+
+
+def test_a_pass_follows_a_pass_in_the_streams_order() -> None:
+    assert taken(made(Count()), 5) == [[0, 1, 2, 3], [4, 5, 6, 7]] * 2 + [[0, 1, 2, 3]]
+    assert taken(made(Count(), drop_last=False), 4)[2:] == [[8, 9], [0, 1, 2, 3]]
+
+
+def test_evaluation_is_one_pass_with_its_rest() -> None:
+    found = list(made(Count(), training=False).start())
+    assert [batch.size for batch in found] == [4, 4, 2]
+    assert [batch.index.tolist() for batch in found][2] == [8, 9]
+    assert [batch.weight for batch in found] == [None] * 3
+    again = list(made(Count(), training=False).start())
+    assert torch.equal(found[0].inputs, again[0].inputs)
+
+
+def test_batches_say_where_they_stand() -> None:
+    positions = [batch.position for batch in islice(made(Count(), length=10).start(), 3)]
+    assert positions == [(0, 0, 0), (0, 1, 1), (1, 0, 2)]
+    assert made(Count(), length=10).per_epoch == 2
+    assert made(Count(), length=10, drop_last=False).per_epoch == 3
+    assert made(Count()).per_epoch == 100
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("at", [1, 2, 3, 7])
+def test_any_step_can_be_begun_at_with_the_same_batches(workers: int, at: int) -> None:
+    whole = taken(made(Count(12, noise=True), workers=workers), 9)
+    assert len({tuple(batch) for batch in whole}) == 9, "noise differs in each pass"
+    assert taken(made(Count(12, noise=True), workers=workers), 9 - at, at) == whole[at:]
+
+
+def test_a_bookmark_spares_the_passes_before() -> None:
+    whole = taken(made(Varying(), size=2), 20)
+    assert whole[:6] == [[0, 1], [100, 101], [102, 103], [104, 105], [200, 201], [202, 203]]
+    for at in range(20):
+        first, second = made(Varying(), size=2), made(Varying(), size=2)
+        taken(first, at + 1)
+        second.bookmark.load_state_dict(first.bookmark.state_dict())
+        number = second.bookmark.number
+        second.stream.source.begun.clear()
+        assert taken(second, 20 - at, at) == whole[at:]
+        assert second.stream.source.begun[0] == number
+    assert made(Varying()).skipping(Position(0, 3, 3)) == (
+        "the train stream (Varying) is read again from its start: 3 batches of pass 1 are skipped"
+    )
+
+
+def test_a_bookmark_of_a_later_step_is_not_used() -> None:
+    found = made(Varying(), size=2)
+    whole = taken(found, 12)
+    assert found.bookmark.number > 1
+    assert taken(found, 11, 1) == whole[1:]
+
+
+def test_the_callers_generators_are_left_alone() -> None:
+    random.seed(3)
+    torch.manual_seed(3)
+    expected = random.random(), torch.rand(1).item()
+    random.seed(3)
+    torch.manual_seed(3)
+    noisy = made(Count(noise=True))
+    first = taken(noisy, 2)
+    assert (random.random(), torch.rand(1).item()) == expected
+    assert taken(noisy, 2) == first, "not on where the generators stood"
+    assert taken(made(Count(noise=True), seed=1), 2) != first
+
+
+def test_workers_take_turns_with_their_shares() -> None:
+    assert taken(made(Count(16), workers=2), 4) == [[0, 2, 4, 6], [1, 3, 5, 7], [8, 10, 12, 14], [9, 11, 13, 15]]
+
+
+GOOD = (torch.zeros(1), 1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("items", "kind", "message"),
+    [
+        ([], DataError, r"the train stream \(Items\) ended in its pass 1 without a batch of 2 examples"),
+        ([GOOD], DataError, "without a batch of 2 examples. Give it more, choose a smaller batch_size"),
+        (
+            [GOOD, GOOD, GOOD, (torch.zeros(3), 1)],
+            DataError,
+            r"example 3 of the train stream \(Items\), pass 1, has an input of shape \(3,\).*: expected \(1,\)",
+        ),
+        ([GOOD, "x"], DataError, r"example 1 of the train stream \(Items\), pass 1, is a str: expected a pair"),
+        ([GOOD, (torch.zeros(1), 7)], DataError, "the target of example 1 .* is 7: expected a label from 0 to 2"),
+        ([GOOD, (torch.zeros(1), 0.5)], DataError, "the target of example 1 .* is 0.5: expected a label"),
+        ([GOOD, ValueError("no disk")], TrainingError, "after 0 or more examples of pass 1: ValueError: no disk"),
+    ],
+)
+def test_what_a_stream_should_not_give_is_named(items: Any, kind: Any, message: str, workers: int) -> None:
+    with pytest.raises(kind, match=message):
+        taken(made(Items(*items), size=2, classes=3, workers=workers), 2)
+
+
+def test_a_stream_that_gives_nothing_a_second_time_is_refused() -> None:
+    class Once(IterableDataset):
+        left = iter([GOOD] * 4)
+
+        def __iter__(self) -> Iterator[Any]:
+            return self.left
+
+    with pytest.raises(TrainingError, match=r"pass 2 without a batch .* let its __iter__ begin anew"):
+        taken(made(Once(), size=2, classes=2), 3)
+
+
+def test_an_evaluation_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_batches, "MOST_EVALUATED", 50)
+    assert len(list(made(Count(48), training=False).start())) == 12
+    with pytest.raises(DataError, match=r"has given 50 examples and not ended.*itertools.islice"):
+        list(made(Count(10**9), training=False).start())
