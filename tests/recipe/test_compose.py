@@ -19,7 +19,7 @@ from shoal.recipe.parse import parse
 from shoal.recipe.parts import Adamw, Cosine, Mlp, Sgd
 
 
-@pytest.mark.parametrize("preset", ["digits", "digits_mlp", "mnist_mlp", "mnist_cnn"])
+@pytest.mark.parametrize("preset", ["digits", "digits_mlp", "mnist_mlp", "mnist_cnn", "cifar10_resnet"])
 def test_a_shipped_preset_is_a_recipe_of_its_name(preset: str) -> None:
     recipe = compose(preset)
     assert recipe.name == preset
@@ -27,7 +27,7 @@ def test_a_shipped_preset_is_a_recipe_of_its_name(preset: str) -> None:
 
 
 def test_the_shipped_presets_are_those_of_the_design() -> None:
-    assert set(presets()) >= {"digits", "digits_mlp", "mnist_mlp", "mnist_cnn", "shakespeare_gpt"}
+    assert set(presets()) >= {"digits", "digits_mlp", "mnist_mlp", "mnist_cnn", "shakespeare_gpt", "cifar10_resnet"}
     assert compose().name == "digits"
 
 
