@@ -116,5 +116,7 @@ def _kind(task: str, facts: Mapping[str, Any]) -> Kind:
 
 
 def _names(facts: Mapping[str, Any], outputs: Tensor) -> tuple[str, ...]:
-    found = facts.get("labels")
+    encoding: Mapping[str, Any] = facts.get("encoding") or {}
+    columns: list[Mapping[str, str]] = encoding["targets"]["columns"] if encoding.get("kind") == "table" else []
+    found: list[str] = facts.get("labels") or [column["name"] for column in columns]
     return tuple(found) if found else tuple(map(str, range(outputs.shape[1] if outputs.ndim > 1 else 1)))

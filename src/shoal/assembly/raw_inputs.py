@@ -17,10 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shoal.datasets.columns import encode
 from shoal.datasets.convert import to_tensor
+from shoal.datasets.image_decode import decode_image
+from shoal.datasets.table_file import arrow, read_rows
 from shoal.errors import InputError
 
 ARRAYS = {".npy", ".npz"}
+FULL = 255
+"""The value of a pixel that is full, in a file."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +36,52 @@ class RawInputs:
     names: tuple[str, ...]
 
 
-Reader = Callable[[Path, Mapping[str, Any]], RawInputs]
+Encoding = Mapping[str, Any]
 
-READERS: dict[str, Reader] = {}
+
+def _picture(path: Path, encoding: Encoding) -> RawInputs:
+    """A picture of any size, at the size and the levels of those that were trained on."""
+    height, width, channels = (int(encoding[name]) for name in ("height", "width", "channels"))
+    pixels = torch.from_numpy(decode_image(path, height=height, width=width, channels=channels))
+    levels = int(encoding["levels"])
+    return RawInputs((pixels if levels == FULL else pixels * (levels / FULL))[None], (str(path),))
+
+
+def _rows_of_file(path: Path, encoding: Encoding) -> RawInputs:
+    return _rows(read_rows(path, encoding), str(path), encoding)
+
+
+def _rows(table: Any, where: str, encoding: Encoding) -> RawInputs:
+    values = torch.from_numpy(encode(encoding, table, where=where))
+    return RawInputs(values, tuple(f"{where}, row {row}" for row in range(len(values))))
+
+
+READERS: dict[str, Callable[[Path, Encoding], RawInputs]] = {"image": _picture, "table": _rows_of_file}
 """How files are read that are no arrays, by the `kind` of the encoding."""
 
 
 def read_inputs(source: Any, facts: Mapping[str, Any]) -> RawInputs:
-    """Return inputs for a run whose record of its data is `facts`, from paths or an array.
+    """Return inputs for a run whose record of its data is `facts`, from paths, an array, or rows.
 
-    A path is a file, or a folder whose files are inputs. Raises InputError for what is not such an input.
+    A path is a file, or a folder whose files are inputs; rows are a pandas frame, a pyarrow Table, or a mapping of
+    columns. Raises InputError for what is not such an input.
     """
     paths = _paths(source)
     if paths is None:
-        return _array(source, "the inputs", facts)
+        encoding: Encoding = facts.get("encoding") or {}
+        table = _table(source) if encoding.get("kind") == "table" else None
+        return _array(source, "the inputs", facts) if table is None else _rows(table, "the rows", encoding)
     found = [_read(file, facts) for path in paths for file in _files(path, facts)]
     return RawInputs(torch.cat([one.values for one in found]), tuple(name for one in found for name in one.names))
+
+
+def _table(source: Any) -> Any:
+    """A frame, a table or a mapping of columns as a pyarrow Table; None for what is none of them."""
+    if isinstance(source, Mapping):
+        return arrow().table(dict(cast("Mapping[str, Any]", source)))
+    if isinstance(source, arrow().Table):
+        return source
+    return arrow().Table.from_pandas(source, preserve_index=False) if hasattr(source, "iloc") else None
 
 
 def _paths(source: Any) -> list[Path] | None:
@@ -71,7 +106,7 @@ def _files(path: Path, facts: Mapping[str, Any]) -> Iterable[Path]:
 def _read(path: Path, facts: Mapping[str, Any]) -> RawInputs:
     if path.suffix.lower() in ARRAYS:
         return _array(_stored(path), str(path), facts)
-    encoding: Mapping[str, Any] = facts.get("encoding") or {}
+    encoding: Encoding = facts.get("encoding") or {}
     reader = READERS.get(encoding.get("kind", ""))
     if reader is None:
         raise InputError(f"{path}: this run predicts from {expected(facts)}.")
@@ -82,7 +117,7 @@ def expected(facts: Mapping[str, Any]) -> str:
     """Return what the inputs of a run are, in words."""
     shape = facts["input_shape"]
     arrays = f"arrays of shape {shape} or {['N', *shape]} in .npy files".replace("'", "")
-    encoding: Mapping[str, Any] = facts.get("encoding") or {}
+    encoding: Encoding = facts.get("encoding") or {}
     words = {"image": "pictures, or ", "table": "rows of a CSV or Parquet file, or "}
     return words.get(encoding.get("kind", ""), "") + arrays
 
