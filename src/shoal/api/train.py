@@ -38,7 +38,7 @@ def train(
     `{"optimizer.lr": 0.05}`; `settings` are keys at the top, `seed=1, budget={"epochs": 5}`. Objects stand for names:
 
     - model: a class or function that returns an nn.Module; `input_shape` and `outputs` are filled in where it asks
-    - dataset: (inputs, targets) as NumPy arrays or tensors, a dict of splits of them, or map-style Datasets
+    - dataset: (inputs, targets) as NumPy arrays or tensors, a torch Dataset or IterableDataset, or a dict of splits
     - loss: a function of (outputs, targets) that returns one value an example, or a scalar
 
     >>> run = train("digits_mlp", {"budget.steps": 40}, runs=folder, quiet=True)        # doctest: +SKIP
