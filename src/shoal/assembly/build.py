@@ -26,7 +26,6 @@ from shoal.assembly.registry import OWN
 from shoal.assembly.source import classes_of, digest, qualified_name
 from shoal.assembly.start import Start, start
 from shoal.datasets import Batches, Data, Examples, Stream, StreamBatches
-from shoal.datasets.streams import untold
 from shoal.errors import RecipeError, nearest
 from shoal.recipe import Recipe, canonical, signature
 from shoal.recipe.parts import DatasetPart
@@ -169,9 +168,6 @@ class Workshop:
             factory = self.objects.model if kind == "model" and self.objects.model is not None else own and own.factory
             if factory is not None:
                 found[kind] = digest([factory, *(classes_of(self.model) if kind == "model" else [])])
-        streams = untold(self.data)
-        if streams:
-            found["stream"] = digest(streams)
         if self.objects.loss is not None:
             found["loss"] = digest([self.objects.loss])
         return found

@@ -1,8 +1,9 @@
 """Data from streams: `torch.utils.data.IterableDataset`s, whose examples come in their own order, once through a pass.
 
 Nothing can be known of a stream but by reading it: its first example tells the shapes, the rest is told by attributes.
-It may carry `digest` (text that changes with its content), `classes` (their number, or names), `__len__` (examples of
-a pass) and `set_epoch` (called with the number of the pass). Nothing is normalised: constants would need a pass.
+It carries `digest` (text that changes with what it gives), and may carry `classes` (their number, or names), `__len__`
+(examples of a pass) and `set_epoch` (called with the number of the pass). Nothing is normalised: constants would need
+a pass.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ class _Known:
     labels: bool
     found: Tensor | None
     digest: str
-    told: bool = True
 
 
 def from_streams(splits: Mapping[str, Any], part: DatasetPart) -> Data:
@@ -75,12 +75,6 @@ def from_streams(splits: Mapping[str, Any], part: DatasetPart) -> Data:
         normalisation=None,
         notes=tuple(_notes(known, part)),
     )
-
-
-def untold(data: Data) -> list[type]:
-    """Return the classes of the streams that have no `digest`: their source stands for their content."""
-    sources = [split.source for split in data.splits.values() if isinstance(split, Stream)]
-    return [type(source) for source in sources if getattr(source, "digest", None) is None]
 
 
 def length(source: Any) -> int | None:
@@ -116,9 +110,13 @@ def _know(split: str, value: Any, classes: int | None) -> _Known:
 
 
 def _know_stream(split: str, source: Any, classes: int | None) -> _Known:
-    name, qualified = type(source).__name__, f"{type(source).__module__}.{type(source).__qualname__}"
-    told = getattr(source, "digest", None)
-    if told is not None and (not isinstance(told, str) or not told):
+    name, told = type(source).__name__, getattr(source, "digest", None)
+    if told is None:
+        raise DataError(
+            f"{split}: the stream {name} has no `digest`, and it cannot be read through to find what identifies it. "
+            "Set a text that changes with what it gives, such as stream.digest = 'logs of May, shuffled by 7'."
+        )
+    if not isinstance(told, str) or not told:
         raise DataError(f"{split}: the `digest` of {name} is {told!r}: expected a text that changes with its content.")
     x, y = _first(split, source)
     labels = not y.is_floating_point()
@@ -129,8 +127,7 @@ def _know_stream(split: str, source: Any, classes: int | None) -> _Known:
         )
     size = length(source)
     content = Stream(source, split, tuple(x.shape), tuple(y.shape), classes if labels else None, size)
-    identity = f"stream {size} given {told}" if told else f"stream {size} class {qualified}"
-    return _Known(content, content.input_shape, content.target_shape, labels, None, identity, told=bool(told))
+    return _Known(content, content.input_shape, content.target_shape, labels, None, f"stream {size} given {told}")
 
 
 def _first(split: str, source: Any) -> Item:
@@ -167,15 +164,9 @@ def _check(known: Mapping[str, _Known], classes: int | None) -> None:
 def _notes(known: Mapping[str, _Known], part: DatasetPart) -> list[str]:
     found = [AGAIN]
     for split, what in known.items():
-        if isinstance(what.content, Stream):
-            if not what.told:
-                found.append(
-                    f"{split}: a stream is not read through to identify it: known by its class and the source of that, "
-                    "not by its arguments; give it a `digest` that changes with its content"
-                )
-            if part.workers:
-                found.append(
-                    f"{split}: each of {part.workers} processes reads the stream, which has to share its examples out "
-                    "by torch.utils.data.get_worker_info(): else all come from each of them"
-                )
+        if isinstance(what.content, Stream) and part.workers:
+            found.append(
+                f"{split}: each of {part.workers} processes reads the stream, which has to share its examples out "
+                "by torch.utils.data.get_worker_info(): else all come from each of them"
+            )
     return found if "valid" in known else [*found, note(0)]

@@ -49,7 +49,7 @@ def from_text(
 
     >>> data = from_text("to be or not to be " * 40, context=8)
     >>> data.input_shape, data.sizes, data.classes
-    ((8,), {'train': 85, 'valid': 9}, 8)
+    ((8,), {'train': 85, 'valid': 9}, 7)
     """
     texts = {"train": text} if isinstance(text, str) else dict(text)
     check_names(texts)
