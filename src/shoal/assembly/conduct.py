@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from shoal.assembly import samples
 from shoal.assembly.build import Workshop
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.explain import changes_since
@@ -166,12 +167,18 @@ def _finish(
     best = next((c for c in callbacks if isinstance(c, BestWeights) and c.step is not None), None)
     measured: Mapping[str, Any] = best.metrics if best else recorder.last
     metrics = {name: value for name, value in measured.items() if "." in name}
-    test = workshop.evaluation("test")
+    test, weights = workshop.evaluation("test"), "best" if best else "raw"
     if test is not None:
-        (result,) = engine.evaluate(test.batches, weights="best" if best else "raw")
+        seen = samples.observer(workshop, "test")
+        (result,) = engine.evaluate(test.batches, weights=weights, observer=seen)
         final = as_row("test", result)
         recorder.rows([Row(0, ending.at.step, ending.at.step / workshop.agenda.per_epoch, final)])
         metrics |= final
+        _keep_samples(workshop, folder, recorder, seen, split="test")
+    elif (valid := workshop.evaluation("valid")) is not None:
+        seen = samples.observer(workshop, "valid")
+        engine.evaluate(valid.batches, weights=weights, observer=seen)
+        _keep_samples(workshop, folder, recorder, seen, split="valid")
     recorder.history.sync()
     record.update(
         folder,
@@ -184,6 +191,16 @@ def _finish(
         seconds=recorder.seconds,
         finished=_now(),
     )
+
+
+def _keep_samples(
+    workshop: Workshop, folder: RunFolder, recorder: RunRecorder, seen: samples.Observer, *, split: str
+) -> None:
+    """Write what pages show of predictions; a trained run does not fail for want of it."""
+    try:
+        samples.write(folder, seen, workshop.data, split=split)
+    except OSError as error:
+        recorder.screen.say(f"no sample predictions could be written to {folder.samples}: {error.strerror or error}")
 
 
 def _failed(folder: RunFolder, recorder: RunRecorder | None, screen: Screen, error: BaseException) -> None:
