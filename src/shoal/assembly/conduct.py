@@ -27,6 +27,7 @@ from shoal.errors import ShoalError
 from shoal.files import writable_folder, write_atomic
 from shoal.recipe import Recipe
 from shoal.recipe.parts import DatasetPart
+from shoal.recipe.said import differences
 from shoal.rng import preserved
 from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside
 from shoal.store.provenance import code_patch, collect
@@ -114,6 +115,7 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> RunRecorder:
         pid=os.getpid(),
         parameters=sum(p.numel() for p in workshop.model.parameters()),
         identity=workshop.identity,
+        said=differences(recipe),
         data=_data_facts(workshop),
         provenance=before.get("provenance") or collect(sys.argv, Path.cwd()),
     )
@@ -128,6 +130,7 @@ def _train(workshop: Workshop, folder: RunFolder, recorder: RunRecorder, screen:
     _introduce(workshop, folder, engine, screen, at.step if loaded else None)
     if loaded is None:
         recorder.save(engine, at, callbacks)  # a trial: a full disk or state that cannot be saved is found now
+    recorder.begin(workshop.began)
     screen.begin(step=at.step, total=workshop.agenda.total)
     ending = fit(
         engine,
@@ -148,6 +151,7 @@ def _train(workshop: Workshop, folder: RunFolder, recorder: RunRecorder, screen:
             reason=ending.reason,
             steps=ending.at.step,
             seconds=recorder.seconds,
+            times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
             finished=_now(),
         )
         screen.say(f"{ending.reason}; a checkpoint was saved, and the same command continues from it.")
@@ -189,6 +193,7 @@ def _finish(
         metrics=metrics,
         best={"metric": best.metric, "value": best.value, "step": best.step} if best else None,
         seconds=recorder.seconds,
+        times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
         finished=_now(),
     )
 
