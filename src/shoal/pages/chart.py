@@ -43,7 +43,7 @@ def chart(quantity: Quantity, *, x_title: str = "step") -> Html:
     note = "" if whole else f" Drawn from {formats.count(points)} points: of each stretch its ends, least and largest."
     return tag(
         "figure",
-        tag("figcaption", tag("b", title), _legend(series), button if quantity.spans_decades else None),
+        tag("figcaption", tag("b", title), legend(series), button if quantity.spans_decades else None),
         drawing(quantity, x_title=x_title),
         tag("output", in_words(quantity) + note),
         class_="chart",
@@ -83,7 +83,8 @@ def _series_in_words(series: Series, *, lower: bool, metric: bool) -> str:
     return f"{name} {last} at the end, {word} {formats.number(best)} at step {formats.count(int(step))}"
 
 
-def _legend(series: Sequence[Series]) -> Html | None:
+def legend(series: Sequence[Series]) -> Html | None:
+    """Return the key to the lines of a drawing, None where there is one only."""
     if len(series) < 2:
         return None
     return tag("span", [_key(one) for one in series], class_="legend")
@@ -92,9 +93,8 @@ def _legend(series: Sequence[Series]) -> Html | None:
 def _key(series: Series) -> Html:
     style = STYLES.get(series.name, OTHER)
     mark = _mark(9, 5, style) if len(series.points) == 1 else _path("M1 5H25", style)
-    return tag(
-        "span", tag("svg", mark, viewBox="0 0 26 10", width=26, height=10, aria_hidden="true"), f" {series.name}"
-    )
+    drawn = tag("svg", mark, viewBox="0 0 26 10", width=26, height=10, aria_hidden="true")
+    return tag("span", drawn, f" {series.name}", style="white-space:nowrap;margin-right:.9em")
 
 
 def _drawn(series: Series, axes: Axes) -> Html:

@@ -113,9 +113,14 @@ def _plain_marks(axes: Any) -> None:
     """Numbers at the marks as on the page, for matplotlib writes those of a logarithmic axis as mathematics."""
     tickers: Any = import_module("matplotlib.ticker")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(tickers.FuncFormatter(lambda value, _: ticks.label(value)))
+        axis.set_major_formatter(tickers.FuncFormatter(_mark))
         axis.set_minor_formatter(tickers.NullFormatter())
     axes.xaxis.set_major_locator(tickers.MaxNLocator(nbins=7, integer=True))
+
+
+def _mark(value: float, place: int | None) -> str:
+    del place
+    return ticks.label(value)
 
 
 def _confusion(matrix: Matrix, labels: Sequence[str], split: str) -> Any:

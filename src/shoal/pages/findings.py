@@ -21,9 +21,12 @@ CLEAR = 3.0
 SMALLEST = 0.02
 """... and where it is this share of all that the metric changed by."""
 WORSE = 0.05
-"""Valid loss above its lowest by this share is overfitting, where it is also clear of its scatter."""
+"""Valid loss above its lowest by this share is overfitting, where it is also clear of its scatter: the lowest of many
+values lies below their level by two or three deviations anyway."""
 LOW_RATE = 0.05
 """A learning rate below this share of its highest changes little more."""
+LARGEST = 1e100
+"""What is larger has no place in a sum of squares, nor has what is not finite."""
 MAIN = ("accuracy", "r2", "f1", "bits_per_character", "perplexity", "mae", "loss")
 
 
@@ -45,15 +48,15 @@ def findings(known: Mapping[str, Any], rows: Rows, *, ended: bool = True) -> lis
 def _main(known: Mapping[str, Any], rows: Rows) -> str:
     """The metric that a run is judged by: the one it kept its best weights by, else the one that says most."""
     kept = inner(known, "best").get("metric")
-    if isinstance(kept, str):
-        return kept
     names = {key for row in rows for key in row}
+    if isinstance(kept, str) and kept in names:
+        return kept
     wanted = [f"{split}.{name}" for split in ("valid", "train") for name in MAIN]
     return next((name for name in wanted if name in names), "")
 
 
 def _finite(rows: Rows, name: str) -> list[Point]:
-    return [point for point in points(rows, name) if math.isfinite(point[1])]
+    return [point for point in points(rows, name) if abs(point[1]) < LARGEST]
 
 
 def _best(metric: str, rows: Rows, *, ended: bool) -> str:
@@ -148,7 +151,7 @@ def _overfitting(rows: Rows) -> str:
     tail = after[-max(3, len(after) // 3) :]
     level = sum(value for _, value in tail) / len(tail)
     scatter = math.sqrt(sum((value - level) ** 2 for _, value in tail) / (len(tail) - 1)) if len(tail) > 1 else math.inf
-    clear = level - lowest > max(WORSE * abs(lowest), 2 * scatter / math.sqrt(len(tail)))
+    clear = level - lowest > max(WORSE * abs(lowest), CLEAR * scatter)
     falling = train[-1][1] < next((value for at, value in train if at >= step), train[-1][1])
     if len(after) < 4 or not clear or not falling:
         return ""

@@ -68,7 +68,7 @@ def _document(title: str, body: Content) -> str:
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
     head = [
         Html('<meta charset="utf-8">'),
-        tag("meta", http_equiv="Content-Security-Policy", content=Html(policy)),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="generator", content=GENERATOR),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", title),

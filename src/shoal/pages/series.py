@@ -91,7 +91,7 @@ def hypers(rows: Rows) -> list[Quantity]:
 def rate(timing: Rows) -> Quantity | None:
     """Return the examples a second over the steps."""
     drawn = points(timing, "examples_per_second")
-    return Quantity("examples per second", [Series("rate", drawn)], "1/s") if len(drawn) > 1 else None
+    return Quantity("examples per second", [Series("rate", drawn)]) if len(drawn) > 1 else None
 
 
 def thinned(drawn: Sequence[Point], most: int = MOST) -> list[Point]:
