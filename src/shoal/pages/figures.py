@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -45,9 +46,13 @@ def draw(folder: RunFolder, into: Path) -> list[Path]:
     into.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     with matplotlib.rc_context(SETTINGS):
+        taken: dict[str, int] = {}
         for name, figure in _figures(folder):
+            safe = _safe(name)
+            taken[safe] = taken.get(safe, 0) + 1
+            number = f"_{taken[safe]}" if taken[safe] > 1 else ""
             for ending in ("png", "svg"):
-                path = into / f"{_safe(name)}.{ending}"
+                path = into / f"{safe}{number}.{ending}"
                 _save(figure, path)
                 written.append(path)
     return written
@@ -55,7 +60,11 @@ def draw(folder: RunFolder, into: Path) -> list[Path]:
 
 def _save(figure: Any, path: Path) -> None:
     made = io.BytesIO()
-    figure.savefig(made, format=path.suffix[1:], dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a letter that the font lacks is drawn as a box
+        figure.savefig(
+            made, format=path.suffix[1:], dpi=DPI, metadata={"Date": None} if path.suffix == ".svg" else None
+        )
     write_atomic(path, made.getvalue())
 
 
