@@ -22,7 +22,7 @@ def test_linear_marks_lie_within_and_are_few(one: float, other: float, most: int
     assert marks == sorted(marks)
 
 
-@given(POSITIVE, POSITIVE, st.integers(2, 8))
+@given(POSITIVE, POSITIVE, st.integers(4, 8))
 def test_logarithmic_marks_lie_within_and_are_positive(one: float, other: float, most: int) -> None:
     low, high = min(one, other), max(one, other)
     assume(high > low * 1.01)

@@ -6,6 +6,7 @@ Texts and lines take the page's colour (`currentColor`), so that a chart is read
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,8 +14,9 @@ from shoal.pages import ticks
 from shoal.pages.markup import Html, tag
 
 WIDTH, HEIGHT = 480, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 38
+LEFT, RIGHT, TOP, BOTTOM = 66, 12, 10, 38
 FONT = 13
+LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ def around(values: Iterable[float], *, pad: float = 0.04) -> Range:
     known = list(values)
     low, high = min(known), max(known)
     if low == high:
-        room = abs(low) * 0.05 or 0.5
+        room = abs(low) * 0.5 or 0.5
     else:
         room = (high / 2 - low / 2) * 2 * pad if math.isfinite(high - low) else 0.0
-    return Range(low - room, high + room)
+    return Range(max(low - room, -LARGEST), min(high + room, LARGEST))
 
 
 def frame(axes: Axes, *, x_title: str, y_title: str = "") -> Html:
@@ -76,7 +78,7 @@ def frame(axes: Axes, *, x_title: str, y_title: str = "") -> Html:
         parts.append(_text(ticks.label(value), left, bottom + 17, "middle"))
     parts.append(_text(x_title, right, HEIGHT - 5, "end"))
     if y_title:
-        parts.append(_text(y_title, LEFT - 50, TOP + 2, "start"))
+        parts.append(_text(y_title, LEFT - 62, TOP + 2, "start"))
     parts.append(_line(LEFT, bottom, right, bottom))
     return tag("g", parts, class_="frame")
 

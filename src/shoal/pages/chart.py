@@ -64,18 +64,19 @@ def drawing(quantity: Quantity, *, x_title: str = "step") -> Html:
 def in_words(quantity: Quantity) -> str:
     """Return what a chart shows as a sentence: each split's best value and its last."""
     lower = lower_is_better(quantity.name)
-    told = [_series_in_words(one, lower=lower, metric=len(quantity.series) > 1) for one in quantity.series]
+    told = [_series_in_words(one, lower=lower) for one in quantity.series]
     return "; ".join(word for word in told if word) + "."
 
 
-def _series_in_words(series: Series, *, lower: bool, metric: bool) -> str:
+def _series_in_words(series: Series, *, lower: bool) -> str:
     finite = [point for point in series.points if math.isfinite(point[1])]
     name = formats.clean(series.name)
     if not finite:
         return f"{name}: never finite"
     last = formats.number(finite[-1][1])
-    if not metric:
-        return f"from {formats.number(finite[0][1])} to {last}"
+    if series.name not in STYLES:
+        first = formats.number(finite[0][1])
+        return f"from {first} to {last}" if len({value for _, value in finite}) > 1 else f"{last} throughout"
     step, best = (min if lower else max)(finite, key=lambda point: point[1])
     if len(finite) == 1:
         return f"{name} {last}"
@@ -84,8 +85,8 @@ def _series_in_words(series: Series, *, lower: bool, metric: bool) -> str:
 
 
 def legend(series: Sequence[Series]) -> Html | None:
-    """Return the key to the lines of a drawing, None where there is one only."""
-    if len(series) < 2:
+    """Return the key to the lines of a drawing, None where there is nothing to tell apart."""
+    if len(series) < 2 and not any(one.name in STYLES for one in series):
         return None
     return tag("span", [_key(one) for one in series], class_="legend")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from shoal.pages import formats
 from shoal.pages.lenient import inner
-from shoal.pages.series import Point, Rows, lower_is_better, points
+from shoal.pages.series import MAIN, Point, Rows, lower_is_better, points
 
 FEWEST = 6
 """Evaluations from which a trend can be told."""
@@ -27,7 +27,6 @@ LOW_RATE = 0.05
 """A learning rate below this share of its highest changes little more."""
 LARGEST = 1e100
 """What is larger has no place in a sum of squares, nor has what is not finite."""
-MAIN = ("accuracy", "r2", "f1", "bits_per_character", "perplexity", "mae", "loss")
 
 
 def findings(known: Mapping[str, Any], rows: Rows, *, ended: bool = True) -> list[str]:

@@ -2,7 +2,7 @@
 // Zoom, readout and logarithmic axes for the charts of a page; the page is complete without it.
 // Everything is set through textContent and attributes: nothing from a run becomes markup.
 (() => {
-  const WIDTH = 480, HEIGHT = 250, LEFT = 58, RIGHT = 12, TOP = 10, BOTTOM = 38;
+  const WIDTH = 480, HEIGHT = 250, LEFT = 66, RIGHT = 12, TOP = 10, BOTTOM = 38;
   const NS = "http://www.w3.org/2000/svg";
 
   const made = (name, attributes, text) => {
@@ -82,7 +82,7 @@
       if (!values.length) return;
       const low = Math.min(...values), high = Math.max(...values);
       if (log) { y = low === high ? [low / 2, high * 2] : [low / (high / low) ** 0.04, high * (high / low) ** 0.04]; return; }
-      const room = low === high ? Math.abs(low) * 0.05 || 0.5 : (high - low) * 0.04;
+      const room = low === high ? Math.abs(low) * 0.5 || 0.5 : (high - low) * 0.04;
       y = [low - room, high + room];
     };
 

@@ -21,7 +21,7 @@ from shoal.pages.markup import Content, Html, tag
 from shoal.pages.report_facts import provenance, recipe
 from shoal.pages.report_samples import predictions
 from shoal.pages.report_time import time_spent
-from shoal.pages.series import SPLITS, Rows, hypers, quantities
+from shoal.pages.series import MAIN, SPLITS, Rows, hypers, quantities
 from shoal.pages.statuses import advice, status
 from shoal.pages.tables import grid
 from shoal.store import RunFolder, latest, read_journal, record
@@ -98,7 +98,7 @@ def _result(known: Mapping[str, Any], folder: RunFolder) -> Content:
     large = [name for name in found if name.startswith("test.")] or [
         name for name in found if name.startswith("valid.")
     ]
-    large.sort(key=lambda name: name.endswith(".loss"))
+    large.sort(key=lambda name: MAIN.index(last) if (last := name.partition(".")[2]) in MAIN else len(MAIN))
     shown = [tag("div", name, tag("b", formats.number(found[name]))) for name in large[:4]]
     splits = [split for split in SPLITS if any(name.startswith(f"{split}.") for name in found)]
     names = list(dict.fromkeys(name.partition(".")[2] for name in found))
@@ -120,16 +120,17 @@ def _what_happened(folder: RunFolder, known: Mapping[str, Any], history: Rows, *
         command = formats.clean(inner(known, "provenance").get("command") or "shoal train")
         parts.append(tag("p", f"What to do next: {advice(word, folder=formats.clean(folder.path), command=command)}"))
     if word == "failed":
-        parts.append(_traceback(folder))
+        parts.append(_traceback(folder, reason))
     parts.append(tag("ul", [tag("li", sentence) for sentence in sentences]) if sentences else None)
     return tag("section", tag("h2", "What happened"), parts)
 
 
-def _traceback(folder: RunFolder) -> Html | None:
-    """What train.log has from the last failure on."""
+def _traceback(folder: RunFolder, reason: str) -> Html | None:
+    """What train.log has from the last failure on, where that is more than the reason."""
     text = _log_text(folder)
     _, found, after = text.rpartition("\nfailed: ") if "\nfailed: " in text else text.rpartition("failed: ")
-    return tag("pre", after.strip()[-LOG_CHARACTERS:]) if found else None
+    more = after.strip()[-LOG_CHARACTERS:]
+    return tag("pre", more) if found and formats.clean(more, keep="\n") not in reason else None
 
 
 def _curves(history: Rows, unreadable: int) -> Html:

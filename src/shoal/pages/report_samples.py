@@ -14,7 +14,7 @@ from shoal.pages.scatter import scatter
 from shoal.pages.tables import grid
 from shoal.store import RunFolder
 
-LEVELS = (1.0, 2.0, 4.0, 8.0)
+LEVELS = (2.0, 4.0, 6.0, 8.0)
 """Bits from which a letter is shaded more."""
 MOST_ROWS = 100
 BESIDE = 16

@@ -14,6 +14,8 @@ MOST = 600
 """Points of a series that are drawn."""
 FALLING = ("loss", "error", "mse", "mae", "huber", "perplexity", "bits_per_character")
 """Metrics that fall as a run gets better, by their last word."""
+MAIN = ("bits_per_character", "accuracy", "r2", "f1", "perplexity", "mae", "loss")
+"""Metrics by how much they say of a run, the first most."""
 LOG_SPAN = 30.0
 """How much the largest value must be of the smallest for a logarithmic axis to help."""
 
