@@ -47,6 +47,18 @@ def test_a_run_leaves_every_file_that_the_design_names(tmp_path: Path) -> None:
     assert folder.log.read_text().splitlines() == said.splitlines() or "signature" in folder.log.read_text()
 
 
+def test_a_run_records_what_was_said_and_where_its_time_went(tmp_path: Path) -> None:
+    folder, _ = train(tmp_path, "optimizer.lr=0.05")
+    facts = record.read(folder)
+    assert {"key": "optimizer.lr", "value": 0.05, "default": 0.1} in facts["said"]
+    assert set(facts["times"]) == {"startup", "training", "evaluation", "saving"}
+    assert all(seconds >= 0 for seconds in facts["times"].values())
+    assert (
+        facts["times"]["training"] + facts["times"]["evaluation"] + facts["times"]["saving"] <= 2 * facts["seconds"] + 1
+    )
+    assert (folder.samples / "samples.json").is_file()
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     folder, _ = train(tmp_path)
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}

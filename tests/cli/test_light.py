@@ -32,6 +32,7 @@ print(json.dumps([code, [name for name in json.loads(sys.argv[1]) if name in sys
         ["ls"],
         ["ls", "--json"],
         ["show", "digits"],
+        ["report", "digits"],
         ["logs", "digits"],
         ["rm", "digits", "--yes"],
     ],
@@ -51,7 +52,17 @@ def test_the_schema_needs_no_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["store", "store.provenance", "pages.run_page", "pages.closing", "pages.runs_table", "cli.app"]
+    "room",
+    [
+        "store",
+        "store.provenance",
+        "pages.run_page",
+        "pages.closing",
+        "pages.runs_table",
+        "pages.report",
+        "pages.figures",
+        "cli.app",
+    ],
 )
 def test_rooms_below_the_line_import_nothing_heavy(room: str) -> None:
     code = f"import sys, shoal.{room}; print([name for name in {HEAVY[:-1]} if name in sys.modules])"

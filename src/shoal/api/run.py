@@ -12,6 +12,7 @@ from torch import nn
 from shoal.assembly import Objects, recipe_of, test_run, trained_model
 from shoal.assembly.prediction import Predictions, predict
 from shoal.assembly.sampling import Sampling, sample
+from shoal.pages.notebook import run_html
 from shoal.recipe import Recipe
 from shoal.store import RunFolder, read_journal, record
 
@@ -80,6 +81,9 @@ class Run:
         `normalised=False` it takes them normalised. The weights are the best where the recipe keeps them.
         """
         return trained_model(self.location, self.objects, normalised=normalised)
+
+    def _repr_html_(self) -> str:
+        return run_html(self.location)
 
     def test(self, *, split: str = "test", path: str | None = None, device: str = "auto") -> dict[str, float]:
         """Measure the run again on a split of its dataset, or of other data at `path`."""

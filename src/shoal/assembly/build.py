@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -46,6 +47,8 @@ class Workshop:
     recipe: Recipe
     objects: Objects = Objects()
     runs: Path = Path("runs")
+    began: float = field(default_factory=time.monotonic)
+    """When work on it began: what passes until the first step is start-up."""
 
     @cached_property
     def device(self) -> torch.device:

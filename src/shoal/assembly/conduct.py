@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from shoal.assembly import samples
 from shoal.assembly.build import Workshop
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.explain import changes_since
@@ -27,6 +28,7 @@ from shoal.errors import ShoalError
 from shoal.files import writable_folder, write_atomic
 from shoal.recipe import Recipe
 from shoal.recipe.parts import DatasetPart
+from shoal.recipe.said import differences
 from shoal.rng import preserved
 from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside
 from shoal.store.provenance import code_patch, collect
@@ -114,6 +116,7 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> RunRecorder:
         pid=os.getpid(),
         parameters=sum(p.numel() for p in workshop.model.parameters()),
         identity=workshop.identity,
+        said=differences(recipe),
         data=_data_facts(workshop),
         provenance=before.get("provenance") or collect(sys.argv, Path.cwd()),
     )
@@ -130,6 +133,7 @@ def _train(workshop: Workshop, folder: RunFolder, recorder: RunRecorder, screen:
         recorder.save(engine, at, callbacks)  # a trial: a full disk or state that cannot be saved is found now
     elif isinstance(workshop.batches, StreamBatches):
         screen.say(workshop.batches.skipping(at))
+    recorder.begin(workshop.began)
     screen.begin(step=at.step, total=workshop.agenda.total)
     ending = fit(
         engine,
@@ -150,6 +154,7 @@ def _train(workshop: Workshop, folder: RunFolder, recorder: RunRecorder, screen:
             reason=ending.reason,
             steps=ending.at.step,
             seconds=recorder.seconds,
+            times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
             finished=_now(),
         )
         screen.say(f"{ending.reason}; a checkpoint was saved, and the same command continues from it.")
@@ -169,12 +174,18 @@ def _finish(
     best = next((c for c in callbacks if isinstance(c, BestWeights) and c.step is not None), None)
     measured: Mapping[str, Any] = best.metrics if best else recorder.last
     metrics = {name: value for name, value in measured.items() if "." in name}
-    test = workshop.evaluation("test")
+    test, weights = workshop.evaluation("test"), "best" if best else "raw"
     if test is not None:
-        (result,) = engine.evaluate(test.batches, weights="best" if best else "raw")
+        seen = samples.observer(workshop, "test")
+        (result,) = engine.evaluate(test.batches, weights=weights, observer=seen)
         final = as_row("test", result)
         recorder.rows([Row(0, ending.at.step, ending.at.step / workshop.agenda.per_epoch, final)])
         metrics |= final
+        _keep_samples(workshop, folder, recorder, seen, split="test")
+    elif (valid := workshop.evaluation("valid")) is not None:
+        seen = samples.observer(workshop, "valid")
+        engine.evaluate(valid.batches, weights=weights, observer=seen)
+        _keep_samples(workshop, folder, recorder, seen, split="valid")
     recorder.history.sync()
     record.update(
         folder,
@@ -185,8 +196,19 @@ def _finish(
         metrics=metrics,
         best={"metric": best.metric, "value": best.value, "step": best.step} if best else None,
         seconds=recorder.seconds,
+        times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
         finished=_now(),
     )
+
+
+def _keep_samples(
+    workshop: Workshop, folder: RunFolder, recorder: RunRecorder, seen: samples.Observer, *, split: str
+) -> None:
+    """Write what pages show of predictions; a trained run does not fail for want of it."""
+    try:
+        samples.write(folder, seen, workshop.data, split=split)
+    except OSError as error:
+        recorder.screen.say(f"no sample predictions could be written to {folder.samples}: {error.strerror or error}")
 
 
 def _failed(folder: RunFolder, recorder: RunRecorder | None, screen: Screen, error: BaseException) -> None:

@@ -32,7 +32,7 @@ class RunRecorder:
         self.history, self.timing = Journal(folder.history), Journal(folder.timing)
         self.last: Mapping[str, Any] = {}
         self.began = self.saved = time.monotonic()
-        self.save_cost = 0.0
+        self.save_cost = self.saving = self.startup = 0.0
         self.before = 0.0
         self.mark = (0, self.began)
 
@@ -68,6 +68,16 @@ class RunRecorder:
         """Time spent training this run, over all attempts whose work was kept."""
         return self.before + time.monotonic() - self.began
 
+    def begin(self, began: float) -> None:
+        """Say that the first step comes now; the time since `began`, without what was saved, was start-up."""
+        self.startup = time.monotonic() - began - self.saving
+
+    def times(self, began: float, *, evaluation: float) -> dict[str, float]:
+        """Return where the seconds of this attempt went; `training` is what start-up, evaluation and saving leave."""
+        told = {"startup": self.startup, "evaluation": evaluation, "saving": self.saving}
+        rest = max(0.0, time.monotonic() - began - sum(told.values()))
+        return {name: round(seconds, 6) for name, seconds in {**told, "training": rest}.items()}
+
     def rows(self, rows: Sequence[Row]) -> None:
         """Append a row of history and its time, and show it."""
         for row in rows:
@@ -95,6 +105,7 @@ class RunRecorder:
         prune(self.folder.checkpoints, self.keep)
         self.saved = time.monotonic()
         self.save_cost = self.saved - started
+        self.saving += self.save_cost
 
     def tick(self, at: Position) -> bool:
         """Show progress; return whether a checkpoint is due by the clock."""

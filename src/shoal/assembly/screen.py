@@ -1,4 +1,5 @@
-"""What a person sees while a run trains: a line an evaluation, a progress bar in a terminal, plain lines in a pipe.
+"""What a person sees while a run trains: a line an evaluation, a progress bar in a terminal, plain lines in a pipe,
+one display that changes in place in a notebook.
 
 Everything said is in `train.log` too. A screen that goes away (a closed pipe, a hung-up terminal) does not stop the
 training. Lines are written to a terminal a few times a second, together: small models evaluate faster than that.
@@ -15,6 +16,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from shoal.assembly.notebook import NotebookBar, in_notebook
 from shoal.store import RunFolder
 
 FLUSH_SECONDS = 0.1
@@ -26,12 +28,14 @@ class Screen:
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False, verbose: int = 0) -> None:
         self.stream = stream or sys.stdout
         self.quiet, self.verbose = quiet, verbose
-        self.console = Console(file=self.stream, soft_wrap=True, highlight=False)
+        self.notebook = stream is None and in_notebook()
+        self.console = Console(file=self.stream, soft_wrap=True, highlight=False, force_jupyter=False)
         self.log: TextIO | None = None
         self.run: RunFolder | None = None
         self.pending: list[str] = []
         self.flushed = 0.0
         self.bar: Progress | None = None
+        self.display: NotebookBar | None = None
         self.first = self.total = 0
         self.began = 0.0
         self.widths: dict[str, int] = {}
@@ -57,7 +61,10 @@ class Screen:
     def begin(self, *, step: int, total: int) -> None:
         """Start the progress bar."""
         self.first, self.total, self.began = step, total, time.monotonic()
-        if self.quiet or not self.console.is_terminal:
+        if self.notebook and not self.quiet:
+            self._flush()
+            self.display = NotebookBar(first=step, total=total)
+        if self.quiet or self.notebook or not self.console.is_terminal:
             return
         self.bar = Progress(
             SpinnerColumn(),
@@ -78,6 +85,8 @@ class Screen:
     def progress(self, step: int) -> None:
         """Move the bar; called a few times a second."""
         self._flush()
+        if self.display is not None:
+            self.display.move(step)
         if self.bar is not None:
             rate = (step - self.first) / max(time.monotonic() - self.began, 1e-9)
             self._guarded(lambda: self._move(step, f"{rate:,.0f} steps/s"))
@@ -86,6 +95,9 @@ class Screen:
         """Show one row of history as a line."""
         line = self._line(row)
         self._log(line)
+        if self.display is not None:
+            self.display.measured(int(row["step"]), self._cells(row))
+            return
         self._out(line)
         if time.monotonic() - self.flushed >= FLUSH_SECONDS:
             self._flush()
@@ -101,6 +113,9 @@ class Screen:
     def end(self) -> None:
         """Take the bar away."""
         self._flush()
+        if self.display is not None:
+            display, self.display = self.display, None
+            display.stop()
         if self.bar is not None:
             bar, self.bar = self.bar, None
             self._guarded(bar.stop)
@@ -118,12 +133,14 @@ class Screen:
 
     def _line(self, row: Mapping[str, Any]) -> str:
         cells = [f"step {row['step']:>{len(f'{self.total:,}')},}", f"epoch {row['epoch']:6.2f}"]
-        for name, value in row.items():
-            if name not in ("step", "epoch"):
-                text = f"{value:.4g}" if name == "lr" else f"{value:.4f}"
-                self.widths[name] = max(self.widths.get(name, 0), len(text))
-                cells.append(f"{name} {text:>{self.widths[name]}}")
+        for name, text in self._cells(row).items():
+            self.widths[name] = max(self.widths.get(name, 0), len(text))
+            cells.append(f"{name} {text:>{self.widths[name]}}")
         return "  ".join(cells)
+
+    def _cells(self, row: Mapping[str, Any]) -> dict[str, str]:
+        measured = {name: value for name, value in row.items() if name not in ("step", "epoch")}
+        return {name: f"{value:.4g}" if name == "lr" else f"{value:.4f}" for name, value in measured.items()}
 
     def _log(self, text: str) -> None:
         if self.log is not None:

@@ -160,6 +160,32 @@ def show(run: str, *, runs: Path, json: bool) -> int:
     return command.run(run, runs=runs, json=json)
 
 
+@app.command(short_help="Write one run as a page of HTML.", epilog=options.RUN_HELP)
+@options.run
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to, instead.")
+@click.option(
+    "--figures", type=click.Path(path_type=Path), metavar="DIR", help="Also draw each figure there, PNG and SVG."
+)
+@click.option("--force", is_flag=True, help="Overwrite a file even where it is no page of Shoal's.")
+@options.runs
+@options.json
+def report(run: str, *, output: Path | None, figures: Path | None, force: bool, runs: Path, json: bool) -> int:
+    """Write one run as a single page of HTML: result, what happened, curves, predictions, recipe, time, source.
+
+    The page needs no network and no Shoal to be read. It is written to NAME-SIGNATURE-seed-N.html in the current
+    folder, or to FILE; a run's own folder holds only what its training wrote. A page that is there already is
+    replaced, for it can be made again from the run; any other file is refused without --force.
+
+    \b
+      shoal report digits
+      shoal report 3f9a/seed-0 -o page.html
+      shoal report digits --figures figures
+    """
+    from shoal.cli import report as command  # noqa: PLC0415 none but the command that is called
+
+    return command.run(run, file=output, figures=figures, force=force, runs=runs, json=json)
+
+
 @app.command(short_help="Print what a run's training said.", epilog=options.RUN_HELP)
 @options.run
 @click.option("-f", "--follow", is_flag=True, help="Go on printing while the run is live.")

@@ -113,5 +113,5 @@ def when(moment: str | None) -> str:
         return NOTHING
     try:
         return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError):
         return clean(moment)

@@ -7,6 +7,7 @@ reading that number on the host before each update.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -59,6 +60,7 @@ class SoloEngine:
         self.best: dict[str, Tensor] | None = None
         self.steps = 0
         self.checked = False
+        self.evaluation_seconds = 0.0
         self.shares = torch.empty(0)
         self.trained: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
         self.skips_on_device = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
@@ -99,8 +101,11 @@ class SoloEngine:
         def forward(inputs: Any) -> Tensor:
             return self.model(inputs) if chosen is None else functional_call(self.model, chosen, (inputs,))
 
+        began = time.perf_counter()
         with evaluating(self.model):
-            return [evaluate(forward, self.task, batches, seed=self.seed, observer=observer)]
+            found = evaluate(forward, self.task, batches, seed=self.seed, observer=observer)
+        self.evaluation_seconds += time.perf_counter() - began
+        return [found]
 
     def bad_steps(self) -> list[int | None]:
         """Return the first step whose loss was not finite, counted from 1, or None."""

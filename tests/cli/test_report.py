@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.pages.test_report import full
+from tests.synthetic import make_run, signature
+
+from shoal.store import record
+
+
+def test_a_page_is_named_after_its_run_in_the_current_folder(shoal: Any, runs: Path, tmp_path: Path) -> None:
+    folder = full(runs)
+    answer = shoal("report", "digits")
+    name = f"digits-{signature('digits')[:12]}-seed-0.html"
+    assert answer.code == 0
+    assert answer.lines[0].startswith(f"{name} (")
+    assert (tmp_path / name).read_text().startswith("<!DOCTYPE html>")
+    assert {path.name for path in folder.path.iterdir()} <= {
+        "recipe.yaml", "run.json", "history.jsonl", "timing.jsonl", "train.log", "samples", "lock",
+    }  # fmt: skip
+
+
+def test_json_names_the_file_and_the_figures(shoal: Any, runs: Path, tmp_path: Path) -> None:
+    folder = make_run(runs, metrics={"test.accuracy": 0.98611}, history=5)
+    (line,) = shoal("report", "digits", "-o", "new/page.html", "--figures", "drawn", "--json").lines
+    told = json.loads(line)
+    assert told["file"] == "new/page.html"
+    assert sorted(told["figures"]) == sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "drawn").iterdir())
+    assert "drawn/loss.svg" in told["figures"]
+    assert told["metrics"] == record.result(folder)["metrics"]
+
+
+def test_a_folder_gets_the_page_under_its_name(shoal: Any, runs: Path, tmp_path: Path) -> None:
+    make_run(runs)
+    (tmp_path / "pages").mkdir()
+    shoal("report", "digits", "-o", "pages")
+    assert [path.suffix for path in (tmp_path / "pages").iterdir()] == [".html"]
+
+
+def test_a_page_is_replaced_and_any_other_file_is_refused(shoal: Any, runs: Path, tmp_path: Path) -> None:
+    make_run(runs)
+    target = tmp_path / "page.html"
+    assert [shoal("report", "digits", "-o", target).code for _ in range(2)] == [0, 0]
+    target.write_text("mine")
+    answer = shoal("report", "digits", "-o", target)
+    assert (answer.code, answer.out, target.read_text()) == (2, "", "mine")
+    assert "is no page of Shoal's: say --force, or another -o FILE." in answer.err
+    assert shoal("report", "digits", "-o", target, "--force").code == 0
+    assert target.read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["digts"], "did you mean 'digits'?"),
+        (["digits", "-o", "file/page.html"], "cannot write 'file/page.html'"),
+        (["digits", "--figures", "file"], "cannot write figures to 'file'"),
+    ],
+)
+def test_bad_input_is_said(shoal: Any, runs: Path, tmp_path: Path, words: list[str], message: str) -> None:
+    make_run(runs, history=3)
+    (tmp_path / "file").write_text("a file, no folder")
+    answer = shoal("report", *words, "--json")
+    assert (answer.code, answer.out) == (2, "")
+    assert message in answer.err
