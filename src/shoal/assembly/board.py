@@ -16,7 +16,7 @@ from torch import nn
 
 from shoal.assembly import projection
 from shoal.assembly.build import Workshop
-from shoal.assembly.event_file import EventFile, Summary, finite, ours, rewrite
+from shoal.assembly.event_file import EventFile, Summary, finite, rewrite
 from shoal.assembly.graph import graph_of
 from shoal.assembly.objects import Objects
 from shoal.assembly.pictures import are_pictures, png, sheet, shown
@@ -24,6 +24,7 @@ from shoal.assembly.testing import with_path
 from shoal.assembly.trained import blank_inputs, recipe_of, trained_model
 from shoal.datasets import Batch
 from shoal.errors import ExportError, ShoalError
+from shoal.pages.board_files import PROJECTOR, PROJECTOR_CONFIG
 from shoal.rng import preserved
 from shoal.store import RunFolder, record
 
@@ -62,17 +63,11 @@ def complete(events: EventFile, folder: RunFolder, workshop: Workshop | None, ob
     events.flush()
 
 
-def parts(target: Path) -> list[Path]:
-    """Return the files and folders of a board that are in a folder."""
-    others = [target / projection.CONFIG, target / projection.FOLDER]
-    return [*ours(target), *(path for path in others if path.exists())]
-
-
 def remove(target: Path) -> None:
     """Take away the parts of an older board that a new one may not have; its event files go once there is a new one."""
-    (target / projection.CONFIG).unlink(missing_ok=True)
-    if (target / projection.FOLDER).is_dir():
-        shutil.rmtree(target / projection.FOLDER)
+    (target / PROJECTOR_CONFIG).unlink(missing_ok=True)
+    if (target / PROJECTOR).is_dir():
+        shutil.rmtree(target / PROJECTOR)
 
 
 def _workshop(folder: RunFolder, objects: Objects, say: Say) -> Workshop | None:

@@ -21,12 +21,11 @@ from tensorboard.plugins.hparams import metadata  # pyright: ignore[reportMissin
 from tensorboard.summary.writer.record_writer import RecordWriter  # pyright: ignore[reportMissingTypeStubs]
 
 from shoal.datasets.digest import SPLITS
+from shoal.pages.board_files import EVENTS, SUFFIX, event_files
 from shoal.recipe import Recipe
 from shoal.recipe.flat import hyperparameters
 from shoal.store import RunFolder, read_journal, record
 
-SUFFIX = ".shoal"
-"""How the names of our event files end; other files in the folder are not ours to take away."""
 SUCCESS = 1
 """STATUS_SUCCESS of TensorBoard's hyperparameters."""
 
@@ -61,7 +60,7 @@ class EventFile:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.path = folder / f"events.out.tfevents.{time.time():.6f}.{os.getpid()}{SUFFIX}"
+        self.path = folder / f"{EVENTS}.{time.time():.6f}.{os.getpid()}{SUFFIX}"
         self._file = self.path.open("wb")
         self._writer: Any = RecordWriter(self._file)
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
@@ -124,18 +123,13 @@ def rewrite(target: Path, folder: RunFolder, recipe: Recipe) -> EventFile:
         for row, wall_time in _history(folder, started):
             events.row(row, wall_time)
         events.flush()
-        for old in ours(target):
+        for old in event_files(target):
             if old != events.path:
                 old.unlink(missing_ok=True)
     except BaseException:
         events.close()
         raise
     return events
-
-
-def ours(target: Path) -> list[Path]:
-    """Return the event files in a folder that `rewrite` made."""
-    return sorted(target.glob(f"events.out.tfevents.*{SUFFIX}"))
 
 
 def _history(folder: RunFolder, started: float) -> Iterator[tuple[Mapping[str, Any], float]]:

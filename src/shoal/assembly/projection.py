@@ -23,13 +23,12 @@ from shoal.assembly.pictures import are_pictures, png, sheet, shown
 from shoal.datasets import Batch, Batches, Data
 from shoal.errors import ExportError
 from shoal.files import write_atomic
+from shoal.pages.board_files import PROJECTOR, PROJECTOR_CONFIG
 
 MOST = 1_000
 """Examples that are projected."""
 THUMBNAIL = 32
 """Pixels of a side of a thumbnail, at most."""
-CONFIG = "projector_config.pbtxt"
-FOLDER = "projector"
 NAME = "last hidden layer"
 
 
@@ -91,21 +90,21 @@ def last_linear(model: nn.Module) -> Generator[list[Tensor]]:
 
 def write(found: Projection, target: Path, data: Data) -> None:
     """Write the projection's files into `target`; the one that names the others comes last."""
-    folder = target / FOLDER
+    folder = target / PROJECTOR
     folder.mkdir(parents=True, exist_ok=True)
     config = proto("plugins.projector.projector_config_pb2").ProjectorConfig()
     embedding = config.embeddings.add()
     embedding.tensor_name = NAME
-    embedding.tensor_path, embedding.metadata_path = f"{FOLDER}/vectors.tsv", f"{FOLDER}/metadata.tsv"
+    embedding.tensor_path, embedding.metadata_path = f"{PROJECTOR}/vectors.tsv", f"{PROJECTOR}/metadata.tsv"
     vectors = cast("list[list[float]]", found.vectors.tolist())
     write_atomic(folder / "vectors.tsv", _tsv([[f"{value:.6g}" for value in row] for row in vectors]))
     write_atomic(folder / "metadata.tsv", _tsv(metadata(found, data.labels)))
     if are_pictures(data.input_shape):
         thumbnails = shown(found.inputs, data.normalisation, largest=THUMBNAIL)
         write_atomic(folder / "sprite.png", png(sheet(thumbnails)))
-        embedding.sprite.image_path = f"{FOLDER}/sprite.png"
+        embedding.sprite.image_path = f"{PROJECTOR}/sprite.png"
         embedding.sprite.single_image_dim.extend([thumbnails.shape[3], thumbnails.shape[2]])
-    write_atomic(target / CONFIG, str(config))
+    write_atomic(target / PROJECTOR_CONFIG, str(config))
 
 
 def metadata(found: Projection, labels: Sequence[str] | None) -> list[list[str]]:
