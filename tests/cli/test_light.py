@@ -33,6 +33,7 @@ print(json.dumps([code, [name for name in json.loads(sys.argv[1]) if name in sys
         ["ls", "--json"],
         ["show", "digits"],
         ["logs", "digits"],
+        ["export", "digits", "--history", "h.csv"],
         ["rm", "digits", "--yes"],
     ],
     ids=" ".join,

@@ -28,8 +28,8 @@ from shoal.pages.board_files import PROJECTOR, PROJECTOR_CONFIG
 from shoal.rng import preserved
 from shoal.store import RunFolder, record
 
-PICTURES = 64
-"""Pictures of the first batch that are shown, at most."""
+PICTURES, SIDE = 64, 128
+"""Pictures of the first batch that are shown, and pixels of a side of each, at most."""
 
 Say = Callable[[str], None]
 
@@ -112,7 +112,7 @@ def _pictures(events: EventFile, workshop: Workshop, step: int, say: Say) -> Non
     except ShoalError as error:
         say(f"no sheet of pictures: {error}")
         return
-    whole = sheet(shown(batch.inputs[:PICTURES], data.normalisation), gap=1)
+    whole = sheet(shown(batch.inputs[:PICTURES], data.normalisation, largest=SIDE), gap=1)
     C, H, W = whole.shape
     image = Summary.Image(height=H, width=W, colorspace=C, encoded_image_string=png(whole))
     events.summary([Summary.Value(tag="first batch/train", image=image)], step=step)
@@ -120,6 +120,9 @@ def _pictures(events: EventFile, workshop: Workshop, step: int, say: Say) -> Non
 
 def _projection(target: Path, workshop: Workshop, model: nn.Module, say: Say) -> None:
     """Write what the last hidden layer makes of valid examples, or of train where there is no valid split."""
+    if workshop.data.classes is not None and workshop.data.target_shape:
+        say("no projection: an example has a label at each of its places, not one of its own.")
+        return
     try:
         evaluation = workshop.evaluation("valid") or workshop.evaluation("train")
         assert evaluation is not None

@@ -196,7 +196,8 @@ def _complete_board(workshop: Workshop, folder: RunFolder, recorder: RunRecorder
     events = recorder.events
     assert events is not None
     recorder.to_board(lambda: complete(events, folder, workshop, workshop.objects, screen.say))
-    screen.say(f"for TensorBoard: tensorboard --logdir {folder.path.parent.parent}")
+    if recorder.events is not None:
+        screen.say(f"for TensorBoard: tensorboard --logdir {folder.path.parent.parent}")
 
 
 def _failed(folder: RunFolder, recorder: RunRecorder | None, screen: Screen, error: BaseException) -> None:

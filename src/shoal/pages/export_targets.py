@@ -81,4 +81,6 @@ def _check_folder(path: Path, force: bool) -> None:
         raise InputError(f"tensorboard = {path}: this is a file: expected a folder's name.")
     there = board_files(path)
     if there and not force:
-        raise InputError(f"tensorboard = {path}: {there[0].name} is there already, and is only replaced with --force (force=True).")
+        raise InputError(
+            f"tensorboard = {path}: {there[0].name} is there already, and is only replaced with --force (force=True)."
+        )

@@ -73,13 +73,12 @@ def _write_parquet(table: Mapping[str, Sequence[Any]], path: Path) -> None:
     from pyarrow import parquet  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
 
     arrow: Any = pyarrow
-    arrays = {name: arrow.array(values, type=_type(arrow, values)) for name, values in table.items()}
-    parquet.write_table(arrow.table(arrays), path)
+    parquet.write_table(arrow.table({name: _array(arrow, values) for name, values in table.items()}), path)
 
 
-def _type(arrow: Any, values: Sequence[Any]) -> Any:
-    """Whole numbers, then numbers; a journal that was edited may hold anything, which becomes text."""
+def _array(arrow: Any, values: Sequence[Any]) -> Any:
+    """Whole numbers, or numbers; a journal that was edited may hold anything, which becomes text."""
     kinds: set[type] = {type(value) for value in values if value is not None}
-    if kinds == {int}:
-        return arrow.int64()
-    return arrow.float64() if kinds <= {int, float} else arrow.string()
+    if kinds <= {int, float}:
+        return arrow.array(values, arrow.int64() if kinds == {int} else arrow.float64())
+    return arrow.array([None if value is None else str(value) for value in values], arrow.string())
