@@ -25,6 +25,12 @@ def test_normalisation_is_undone_and_values_are_stretched() -> None:
     assert shown(raw, None).flatten().tolist() == [0, 64, 128, 255]
 
 
+def test_each_channel_gets_its_own_constants_back() -> None:
+    raw = torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1, 1)
+    constants = Normalisation(torch.tensor([1.0, 2.0, 0.0]).view(3, 1, 1), torch.tensor([1.0, 5.0, 0.5]).view(3, 1, 1))
+    assert shown(constants.apply(raw), constants).flatten().tolist() == [0, 128, 255]
+
+
 def test_pictures_of_one_value_are_black() -> None:
     assert shown(torch.full((1, 1, 2, 2), 7.0), None).flatten().tolist() == [0, 0, 0, 0]
 

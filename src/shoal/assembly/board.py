@@ -1,6 +1,7 @@
 """What TensorBoard shows of a run beside its history: the final metrics, the model's graph, pictures, a projection.
 
-Each is written once, of the weights that count; what makes no sense for a run is left out with a sentence.
+Each is written once, of the weights that count; what makes no sense for a run is left out with a sentence. Building the
+model draws random numbers: the caller keeps the random state.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from shoal.assembly.trained import blank_inputs, recipe_of, trained_model
 from shoal.datasets import Batch
 from shoal.errors import ExportError, ShoalError
 from shoal.pages.board_files import PROJECTOR, PROJECTOR_CONFIG
-from shoal.rng import preserved
 from shoal.store import RunFolder, record
 
 PICTURES, SIDE = 64, 128
@@ -54,12 +54,11 @@ def complete(events: EventFile, folder: RunFolder, workshop: Workshop | None, ob
     if facts.get("status") == "finished":
         events.finished(at=time.time())
     events.flush()
-    with preserved():
-        model = _graph(events, folder, objects, say)
-        if workshop is not None:
-            _pictures(events, workshop, step, say)
-            if model is not None:
-                _projection(events.folder, workshop, model, say)
+    model = _graph(events, folder, objects, say)
+    if workshop is not None:
+        _pictures(events, workshop, step, say)
+        if model is not None:
+            _projection(events.folder, workshop, model, say)
     events.flush()
 
 
