@@ -130,6 +130,23 @@ def test_null_is_nan_and_a_missing_time_is_no_harm(tmp_path: Path) -> None:
     assert "note" not in found
 
 
+def test_where_the_new_file_cannot_be_written_the_old_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run(tmp_path, history=3)
+    rewrite(tmp_path / "board", folder, parse({})).close()
+    before = event_files(tmp_path / "board")
+
+    def full(self: EventFile) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(EventFile, "flush", full)
+    with pytest.raises(OSError, match="No space left"):
+        rewrite(tmp_path / "board", folder, parse({}))
+    assert event_files(tmp_path / "board") == before
+    assert len(before) == 1
+
+
 def test_what_was_not_flushed_is_refused_by_a_full_disk_and_the_training_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from importlib import import_module
 from math import isfinite, nan
@@ -127,7 +128,9 @@ def rewrite(target: Path, folder: RunFolder, recipe: Recipe) -> EventFile:
             if old != events.path:
                 old.unlink(missing_ok=True)
     except BaseException:
-        events.close()
+        with suppress(OSError):  # a disk that is full refuses what is still to be flushed
+            events.close()
+        events.path.unlink(missing_ok=True)
         raise
     return events
 
