@@ -98,3 +98,23 @@ def test_a_file_in_the_way_is_named(tmp_path: Path, below: str) -> None:
 def test_a_disk_with_too_little_room_is_said_with_both_numbers(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"has [\d.]+ MB free and this run needs about 1000000000000\.0 MB"):
         files.writable_folder(tmp_path, needed_bytes=10**18)
+
+
+def test_what_replaces_a_file_is_whole_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("before")
+
+    def fail_halfway() -> None:
+        with files.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_halfway()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "before"
+    with files.replacing(path) as temporary:
+        temporary.write_text("after")
+        assert path.read_text() == "before"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "after"

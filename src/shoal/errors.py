@@ -8,7 +8,8 @@
     │   └── LiveRunError      the run is being trained by another process
     ├── TrainingError         the training began and could not go on (exit code 1)
     │   └── NonFiniteError    the loss became NaN or infinite
-    └── CheckpointError       no checkpoint can be trusted, or one cannot be written (exit code 1)
+    ├── CheckpointError       no checkpoint can be trusted, or one cannot be written (exit code 1)
+    └── ExportError           a model cannot be written in the form that was asked for (exit code 1)
 
 A message has the value, the place, what was expected, the nearest valid name, and what to do.
 """
@@ -57,6 +58,10 @@ class NonFiniteError(TrainingError):
 
 class CheckpointError(ShoalError):
     """A checkpoint cannot be written, or none of those present can be trusted."""
+
+
+class ExportError(ShoalError):
+    """A model cannot be written in the form that was asked for."""
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:

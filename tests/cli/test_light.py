@@ -34,6 +34,7 @@ print(json.dumps([code, [name for name in json.loads(sys.argv[1]) if name in sys
         ["show", "digits"],
         ["report", "digits"],
         ["logs", "digits"],
+        ["export", "digits", "--history", "h.csv"],
         ["rm", "digits", "--yes"],
     ],
     ids=" ".join,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from shoal.api.many import Runs
 from shoal.api.run import Run
 from shoal.assembly import Objects
 from shoal.errors import StoreError
@@ -28,8 +29,8 @@ def load(
     return Run(resolve(Path(runs), str(run)), Objects(dataset=dataset, model=model, loss=loss))
 
 
-def runs(folder: str | Path = "runs") -> list[Run]:
-    """Return every run in a runs folder, in the order of its summaries."""
+def runs(folder: str | Path = "runs") -> Runs:
+    """Return every run in a runs folder, by label: a sequence with `where` and `frame`."""
     if not Path(folder).is_dir():
         raise StoreError(f"{str(folder)!r} is not a folder of runs.")
-    return [Run(summary.folder) for summary in summaries(Path(folder))]
+    return Runs(Run(summary.folder) for summary in summaries(Path(folder)))

@@ -9,9 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from shoal.assembly import Objects, recipe_of, test_run, trained_model
+from shoal.api.frames import dataframe
+from shoal.assembly import Objects, Screen, export, recipe_of, test_run, trained_model
 from shoal.assembly.prediction import Predictions, predict
 from shoal.assembly.sampling import Sampling, sample
+from shoal.pages.export_targets import Targets
+from shoal.pages.history_file import columns
 from shoal.pages.notebook import run_html
 from shoal.recipe import Recipe
 from shoal.store import RunFolder, read_journal, record
@@ -69,6 +72,10 @@ class Run:
         """The rows of history.jsonl: step, epoch, and the metrics recorded there."""
         return read_journal(self.location.history)[0]
 
+    def frame(self) -> Any:
+        """Return the history as a pandas DataFrame, one row a record; raises InputError where there is no pandas."""
+        return dataframe(columns(self.history))
+
     @cached_property
     def recipe(self) -> Recipe:
         """The full recipe."""
@@ -84,6 +91,31 @@ class Run:
 
     def _repr_html_(self) -> str:
         return run_html(self.location)
+
+    def export(
+        self,
+        *,
+        weights: str | Path | None = None,
+        onnx: str | Path | None = None,
+        history: str | Path | None = None,
+        tensorboard: str | Path | None = None,
+        force: bool = False,
+        quiet: bool = False,
+    ) -> dict[str, Path]:
+        """Write the run for other programs, and return the path of each form.
+
+        - weights: FILE.safetensors, the best weights where the run kept them, else the last
+        - onnx: FILE.onnx, the model; it takes inputs as they are in the dataset, in batches of any size
+        - history: FILE.csv or FILE.parquet
+        - tensorboard: a folder for TensorBoard
+
+        Nothing that exists is overwritten without `force`. Raises InputError for what cannot be written as asked,
+        ExportError for a model that cannot be exported.
+        """
+        given = {"weights": weights, "onnx": onnx, "history": history, "tensorboard": tensorboard}
+        targets = Targets(**{form: Path(path) for form, path in given.items() if path is not None})
+        export(self.location, targets, self.objects, force=force, say=Screen(quiet=quiet).say)
+        return targets.wanted
 
     def test(self, *, split: str = "test", path: str | None = None, device: str = "auto") -> dict[str, float]:
         """Measure the run again on a split of its dataset, or of other data at `path`."""

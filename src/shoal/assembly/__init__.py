@@ -5,6 +5,7 @@
 
 from shoal.assembly.build import Workshop, build_model
 from shoal.assembly.conduct import conduct
+from shoal.assembly.export import export
 from shoal.assembly.objects import Objects, from_python
 from shoal.assembly.registry import dataset, import_modules, model, optimizer, task
 from shoal.assembly.screen import Screen
@@ -18,6 +19,7 @@ __all__ = [
     "build_model",
     "conduct",
     "dataset",
+    "export",
     "from_python",
     "import_modules",
     "model",

@@ -82,6 +82,9 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
     except BaseException as error:
         _failed(folder, recorder, screen, error)
         raise
+    else:  # the run is finished and recorded: nothing that happens here can fail it
+        if recorder.events is not None and record.read(folder).get("status") == "finished":
+            _complete_board(workshop, folder, recorder, screen)
     finally:
         if recorder is not None:
             recorder.close()
@@ -209,6 +212,17 @@ def _keep_samples(
         samples.write(folder, seen, workshop.data, split=split)
     except OSError as error:
         recorder.screen.say(f"no sample predictions could be written to {folder.samples}: {error.strerror or error}")
+
+
+def _complete_board(workshop: Workshop, folder: RunFolder, recorder: RunRecorder, screen: Screen) -> None:
+    """Write what TensorBoard shows beside the history."""
+    from shoal.assembly.board import complete  # noqa: PLC0415 imports tensorboard, which takes 0.3 s
+
+    events = recorder.events
+    assert events is not None
+    recorder.to_board(lambda: complete(events, folder, workshop, workshop.objects, screen.say))
+    if recorder.events is not None:
+        screen.say(f"for TensorBoard: tensorboard --logdir {folder.path.parent.parent}")
 
 
 def _failed(folder: RunFolder, recorder: RunRecorder | None, screen: Screen, error: BaseException) -> None:

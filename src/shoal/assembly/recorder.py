@@ -1,14 +1,16 @@
 """What training writes into one run's folder: rows, times, checkpoints.
 
 Rows go to `history.jsonl`, wall-clock times to `timing.jsonl`, so that histories can be compared byte for byte. A
-checkpoint records how long both were; resuming cuts them back to that, so no row is lost or written twice.
+checkpoint records how long both were; resuming cuts them back to that, so no row is lost or written twice. With
+`log.tensorboard` an event file gets a copy of the rows; one that cannot be written does not stop the training.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from shoal.assembly.screen import Screen
 from shoal.checkpoints import Loaded, newest, prune, save, set_aside, sweep
@@ -16,6 +18,9 @@ from shoal.datasets import START, Position
 from shoal.recipe import Recipe
 from shoal.store import Journal, RunFolder, last_row
 from shoal.training import Callback, Engine, Row
+
+if TYPE_CHECKING:
+    from shoal.assembly.event_file import EventFile
 
 SAVE_SECONDS = 3.0
 SAVE_SHARE = 0.01
@@ -26,10 +31,11 @@ class RunRecorder:
     """The recorder of one run; only for the process that holds the run's lock."""
 
     def __init__(self, folder: RunFolder, recipe: Recipe, screen: Screen) -> None:
-        self.folder, self.screen = folder, screen
+        self.folder, self.recipe, self.screen = folder, recipe, screen
         self.keep, self.by_clock = recipe.checkpoint.keep, recipe.checkpoint.every is None
         self.batch_size = recipe.batch_size
         self.history, self.timing = Journal(folder.history), Journal(folder.timing)
+        self.events: EventFile | None = None
         self.last: Mapping[str, Any] = {}
         self.began = self.saved = time.monotonic()
         self.save_cost = self.saving = self.startup = 0.0
@@ -60,6 +66,8 @@ class RunRecorder:
                 callback.load_state_dict(loaded.states["callbacks"][callback.name])
             at = Position(*loaded.meta["position"])
         self.last = last_row(self.folder.history) or {}
+        if self.recipe.log.tensorboard:
+            self.to_board(self._rewrite_events)
         self.mark = (at.step, time.monotonic())
         return at, loaded
 
@@ -82,10 +90,12 @@ class RunRecorder:
         """Append a row of history and its time, and show it."""
         for row in rows:
             line = {"step": row.step, "epoch": row.epoch, **row.metrics}
+            timed = self._timed(row.step)
             self.history.append(line)
-            self.timing.append(self._timed(row.step))
+            self.timing.append(timed)
             self.last = line
             self.screen.row(line)
+            self.to_board(lambda line=line, timed=timed: self._copy(line, timed))
 
     def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback]) -> None:
         """Write a checkpoint of this position."""
@@ -113,10 +123,36 @@ class RunRecorder:
         wait = max(SAVE_SECONDS, self.save_cost / SAVE_SHARE)
         return self.by_clock and time.monotonic() - self.saved >= wait
 
+    def to_board(self, write: Callable[[], None]) -> None:
+        """Write to the event file; where the disk refuses it, say so and train on without one."""
+        try:
+            write()
+        except OSError as error:
+            events, self.events = self.events, None
+            if events is not None:
+                with suppress(OSError):  # what could not be written before cannot be now
+                    events.close()
+            self.screen.say(
+                f"no more is written for TensorBoard: {error.strerror} in {self.folder.tensorboard}. The run itself "
+                f"goes on; 'shoal export {self.folder.path} --tensorboard DIR' writes all of it elsewhere."
+            )
+
     def close(self) -> None:
-        """Close the journals."""
+        """Close the journals and the event file."""
         self.history.close()
         self.timing.close()
+        if self.events is not None:
+            self.to_board(self.events.close)
+
+    def _rewrite_events(self) -> None:
+        from shoal.assembly.event_file import rewrite  # noqa: PLC0415 imports tensorboard, which takes 0.3 s
+
+        self.events = rewrite(self.folder.tensorboard, self.folder, self.recipe)
+
+    def _copy(self, line: Mapping[str, Any], timed: Mapping[str, float]) -> None:
+        if self.events is not None:
+            self.events.row(line, timed["time"])
+            self.events.flush()
 
     def _timed(self, step: int) -> dict[str, float]:
         now = time.monotonic()

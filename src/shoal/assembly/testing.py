@@ -31,7 +31,7 @@ def test_run(
     """
     facts = record.read(folder)
     known: dict[str, Any] = facts.get("data") or {}
-    recipe = _with_path(recipe_of(folder), path or known.get("path"))
+    recipe = with_path(recipe_of(folder), path or known.get("path"))
     model = trained_model(folder, objects, normalised=False)
     _refuse_missing(folder, recipe, objects, facts, path)
     data = _data(recipe, objects, None if path is None else known.get("encoding"))
@@ -79,7 +79,8 @@ def _refuse_missing(
         )
 
 
-def _with_path(recipe: Recipe, path: str | None) -> Recipe:
+def with_path(recipe: Recipe, path: str | None) -> Recipe:
+    """Return a recipe with other data; with None as it is."""
     if path is None:
         return recipe
     mapping: dict[str, Any] = recipe.mapping()

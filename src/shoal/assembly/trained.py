@@ -61,6 +61,14 @@ def trained_model(folder: RunFolder, objects: Objects = Objects(), *, normalised
     return model.eval()
 
 
+def blank_inputs(folder: RunFolder, count: int = 2) -> torch.Tensor:
+    """Return inputs of a run's shape and type, all zero: int64 tokens, or float32."""
+    facts: dict[str, Any] = record.read(folder)["data"]
+    encoding: dict[str, Any] = facts.get("encoding") or {}
+    tokens = encoding.get("kind") == "text"
+    return torch.zeros(count, *facts["input_shape"], dtype=torch.int64 if tokens else torch.float32)
+
+
 def _normalising(constants: Normalisation) -> Any:
     def hook(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         del module

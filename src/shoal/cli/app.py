@@ -265,6 +265,44 @@ def predict(
     return command.run(run, inputs, choice, runs=runs, modules=list(modules), json=json)
 
 
+@app.command(short_help="Write a run as files for other programs.", epilog=options.RUN_HELP)
+@options.run
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights, as FILE.safetensors.")
+@click.option("--onnx", type=click.Path(path_type=Path), metavar="FILE", help="The model, as FILE.onnx.")
+@click.option("--history", type=click.Path(path_type=Path), metavar="FILE", help="FILE.csv or FILE.parquet.")
+@click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="A folder for TensorBoard.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite what is there.")
+@options.modules
+@options.runs
+@options.json
+def export(
+    run: str,
+    *,
+    weights: Path | None,
+    onnx: Path | None,
+    history: Path | None,
+    tensorboard: Path | None,
+    force: bool,
+    modules: tuple[str, ...],
+    runs: Path,
+    json: bool,
+) -> int:
+    """Write a run as files for other programs, in one form or several. Weights are the best where the run kept them.
+
+    \b
+      shoal export digits --weights digits.safetensors
+      shoal export digits --onnx digits.onnx --history digits.csv
+      shoal export 3f9a/seed-0 --tensorboard board
+
+    The ONNX model takes inputs as they are in the dataset, float32 [batch, ...] (tokens int64), and normalises them.
+    """
+    from shoal.cli import export as command  # noqa: PLC0415 none but the command that is called
+    from shoal.pages.export_targets import Targets  # noqa: PLC0415
+
+    targets = Targets(weights, onnx, history, tensorboard)
+    return command.run(run, targets, runs=runs, modules=modules, force=force, json=json)
+
+
 @app.command(short_help="Delete runs.", epilog=options.RUN_HELP)
 @click.argument("run", nargs=-1, required=True, metavar="RUN...")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

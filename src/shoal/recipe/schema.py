@@ -132,6 +132,7 @@ class Log(Settings):
         ge=1,
         unit="steps",
     )
+    tensorboard: Flag = setting(False, "also write event files that TensorBoard reads", identity=NEVER)
 
 
 class Recipe(Settings):
