@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import pytest
 import torch
 from tests.datasets.pictures import class_folders, encoded, packed, pixels, tar_of
 
+from shoal.assembly import Screen, conduct
 from shoal.datasets import Data, MemoryBatches, build, image_folder
 from shoal.errors import DataError
+from shoal.recipe.compose import compose
 from shoal.recipe.parts import ImageFolder
+from shoal.store import record
 
 
 @pytest.fixture(autouse=True)
@@ -170,3 +174,16 @@ def test_the_shared_pictures_are_an_image_folder(shared_data: Path) -> None:
     found = layout(source.where, source.names, source.folders)
     assert {split: len(pictures) for split, pictures in found.splits.items()} == {"train": 50_000, "test": 10_000}
     assert (len(found.classes), found.classes[:2], found.notes) == (10, ("airplane", "automobile"), ())
+
+
+def test_a_run_on_pictures_records_what_a_prediction_needs(pets: Path, tmp_path: Path) -> None:
+    words = [f"dataset.path={pets}", "dataset.size=8", "model.width=2", "batch_size=6", "budget.steps=3"]
+    recipe = compose("cifar10_resnet", words)
+    folder = conduct(recipe, runs=tmp_path / "runs", screen=Screen(io.StringIO()))
+    facts = record.read(folder)
+    assert facts["status"] == "finished"
+    assert facts["data"]["labels"] == ["cat", "dog", "emu"]
+    assert facts["data"]["encoding"] == {"kind": "image", "channels": 3, "height": 8, "width": 8, "levels": 255}
+    path = packed(tmp_path / "pets.tar.xz", pets, "w:xz")
+    again = compose("cifar10_resnet", [f"dataset.path={path}", *words[1:]])
+    assert conduct(again, runs=tmp_path / "runs", screen=Screen(io.StringIO())).path == folder.path  # the same data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shoal.recipe.fields import ALWAYS, NEVER, Flag, Float, Int, Settings, Text, marks, setting
+from shoal.recipe.fields import ALWAYS, NEVER, WHOLE, Flag, Float, Int, Settings, Text, marks, setting
 
 HUGE = pytest.param(10**5000, id="huge")
 
@@ -80,3 +80,18 @@ def test_whole_numbers_survive(value: int) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_survive(value: float) -> None:
     assert Example(real=value).real == value
+
+
+class Choice(Settings):
+    channels: Annotated[Literal[1, 3], WHOLE] = setting(3, "a choice", identity=3)
+
+
+@pytest.mark.parametrize("value", [1, 1.0, np.int8(1)])
+def test_a_choice_among_whole_numbers_takes_their_spellings(value: Any) -> None:
+    assert type(Choice(channels=value).channels) is int
+
+
+@pytest.mark.parametrize("value", [True, 2, "1", 1.5, None])
+def test_a_choice_among_whole_numbers_takes_nothing_else(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        Choice(channels=value)

@@ -59,6 +59,8 @@ Int = Annotated[int, BeforeValidator(_integer)]
 """A whole number: 1 and 1.0 agree; booleans and texts are refused."""
 Float = Annotated[float, BeforeValidator(_real)]
 """A finite number: 1 and 1.0 agree; booleans and texts are refused."""
+WHOLE = BeforeValidator(_integer)
+"""For a choice among whole numbers, `Annotated[Literal[1, 3], WHOLE]`: without it, true would be 1."""
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict()]
 

@@ -6,9 +6,9 @@ Adding an entry: a class here, decorated with its kind, and a builder of the sam
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
-from shoal.recipe.fields import ALWAYS, NEVER, Flag, Float, Int, Part, Text, setting
+from shoal.recipe.fields import ALWAYS, NEVER, WHOLE, Flag, Float, Int, Part, Text, setting
 from shoal.recipe.tables import entry
 
 dataset = partial(entry, "dataset")
@@ -124,7 +124,9 @@ class ImageFolder(DatasetPart):
         le=4096,
         unit="pixels",
     )
-    channels: Literal[1, 3] = setting(3, "3: red, green and blue; 1: grey", identity=3)
+    channels: Annotated[Literal[1, 3], WHOLE] = setting(
+        3, "channels of a picture: 3 is red, green and blue, 1 is grey", identity=3
+    )
     broken: Literal["stop", "skip"] = setting(
         "stop", "what to do about a broken picture: stop, or leave it out", identity=NEVER
     )
