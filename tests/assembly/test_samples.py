@@ -75,6 +75,7 @@ def test_without_a_test_split_they_are_of_valid_and_no_metric_changes(
     assert (found["split"], found["examples"]) == ("valid", 12)
     assert "thumbnails" not in found
     assert np.allclose(found["some"][0]["numbers"], x[found["some"][0]["index"]], atol=1e-3)
+    monkeypatch.setattr(samples, "observer", lambda *_: None)  # nobody looks on
     monkeypatch.setattr(samples, "write", lambda *_, **__: None)
     other = run(tmp_path / "without")
     assert not (other.folder / "samples").exists()
