@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
+import pyarrow
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import shoal
@@ -81,6 +84,15 @@ def test_several_labels_an_example_are_those_above_one_half(tmp_path: Path) -> N
     assert np.mean(right) > 0.8
 
 
+def several(outputs: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none").sum(1)
+
+
+def test_a_loss_of_ones_own_on_several_labels_predicts_labels(tmp_path: Path) -> None:
+    flags = np.stack([X[:, 0] > 3, X[:, 1] > 3, X[:, 2] > 3], 1)
+    assert train(tmp_path, flags, loss=several).predict(X[:4]).kind == "labels"
+
+
 class Twice(nn.Module):
     def __init__(self, input_shape: tuple[int, ...], outputs: int) -> None:
         super().__init__()
@@ -134,6 +146,7 @@ def test_a_picture_of_one_channel_may_lack_it(digits: shoal.Run) -> None:
         ("none.npy", np.zeros((0, 4)), r"none.npy: shape \[0, 4\]"),
         ("nan.npy", np.array([[0, 0, 0, 0], [0, np.nan, 0, 0]]), r"nan.npy, row 1: it holds NaN.*1 of 2 inputs do"),
         ("words.npy", np.array(["a", "b"]), r"words.npy: an array of dtype <U1"),
+        ("flat.npy", np.zeros((3, 2, 2)), r"flat.npy: shape \[3, 2, 2\]"),
         ("objects.npy", np.array([{}, {}], dtype=object), r"objects.npy: no array can be read from it"),
         ("two.npz", {"a": X, "b": X}, r"two.npz: expected one array, or one named x; it has a, b"),
         ("torn.npy", b"\x93NUMPY", r"torn.npy: no array can be read"),
@@ -151,6 +164,54 @@ def test_what_is_no_input_is_told(name: str, content: Any, message: str, run: sh
         np.save(path, content, allow_pickle=True)
     with pytest.raises(InputError, match=message):
         run.predict(path)
+
+
+def test_no_pictures_are_told(digits: shoal.Run) -> None:
+    for shape in ((0, 8, 8), (5, 4, 16), (5, 64, 1)):
+        with pytest.raises(InputError, match=r"This run predicts from pictures, or arrays of shape \[1, 8, 8\]"):
+            digits.predict(np.zeros(shape))
+
+
+def test_a_picture_in_a_file_is_read_at_the_levels_that_were_trained_on(digits: shoal.Run, tmp_path: Path) -> None:
+    pixels = GENERATOR.integers(0, 17, size=(1, 8, 8)).astype("uint8")
+    Image.fromarray(np.round(pixels[0] * (255 / 16)).astype("uint8")).save(tmp_path / "digit.png")
+    found = digits.predict(tmp_path / "digit.png")
+    assert found.inputs == (str(tmp_path / "digit.png"),)
+    torch.testing.assert_close(found.outputs, digits.predict(pixels).outputs, rtol=0, atol=0.05)
+    large = Image.open(tmp_path / "digit.png").convert("RGB").resize((64, 64))
+    large.save(tmp_path / "large.png")  # of another size and in colour
+    assert digits.predict(tmp_path / "large.png").outputs.shape == (1, 10)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    with pytest.raises(InputError, match=r"broken.png"):
+        digits.predict(tmp_path / "broken.png")
+
+
+ROWS = {"size": [1.0, 2.0, 3.0, 4.0] * 20, "kind": ["a", "b", "a", "b"] * 20, "price": [2.0, 5.0, 6.0, 9.0] * 20}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> shoal.Run:
+    folder = tmp_path_factory.mktemp("table")
+    pandas.DataFrame(ROWS).to_csv(folder / "rows.csv", index=False)
+    dataset = {"name": "table", "path": str(folder / "rows.csv"), "target": "price"}
+    keys = {**QUICK, "task": "regression", "batch_size": 16, "optimizer": ADAM}
+    return shoal.train(keys, dataset=dataset, runs=folder, quiet=True)
+
+
+def test_rows_of_a_table_are_read_as_training_did(table: shoal.Run, tmp_path: Path) -> None:
+    new = pandas.DataFrame({"other": [0, 0], "kind": ["b", "a"], "size": [2.0, 3.0]})
+    new.to_csv(tmp_path / "new.csv", index=False)
+    found = table.predict(tmp_path / "new.csv")
+    assert found.inputs == (f"{tmp_path / 'new.csv'}, row 0", f"{tmp_path / 'new.csv'}, row 1")
+    assert found.names == ("price",)
+    assert found.predicted == pytest.approx([5.0, 6.0], abs=1.0)
+    for rows in (new, {"kind": ["b", "a"], "size": [2.0, 3.0]}, pyarrow.table({"kind": ["b", "a"], "size": [2, 3]})):
+        torch.testing.assert_close(table.predict(rows).outputs, found.outputs)
+    assert found.notes == ()
+    strange = table.predict({"kind": ["c"], "size": [2.0]})
+    assert any("'c'" in note and "train does not have" in note for note in strange.notes)
+    with pytest.raises(InputError, match=r"the column 'size' is missing, which the model was trained on"):
+        table.predict({"kind": ["a"]})
 
 
 def test_an_empty_folder_is_told(run: shoal.Run, tmp_path: Path) -> None:

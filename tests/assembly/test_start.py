@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import pickle
 from pathlib import Path
+from shutil import rmtree
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import shoal
 from shoal.assembly import Screen, conduct, trained_model
 from shoal.assembly.start import freeze, start
 from shoal.assembly.weights import weights_of
@@ -116,6 +119,10 @@ def test_a_name_means_the_run_that_was_there_not_what_came_of_it(tmp_path: Path)
         train(tmp_path, *words)
     assert other.label in str(refused.value)
     assert folder.label not in str(refused.value)
+    rmtree(source.path)
+    rmtree(other.path)
+    with pytest.raises(RecipeError, match=r"no run 'digits_mlp'"):
+        train(tmp_path, *words)  # what came of it is not taken for what it came from
 
 
 def test_what_is_frozen_stays_and_the_run_is_another(tmp_path: Path) -> None:
@@ -130,11 +137,54 @@ def test_what_is_frozen_stays_and_the_run_is_another(tmp_path: Path) -> None:
     assert thawed != folder
 
 
+def test_how_the_frozen_ones_were_named_makes_no_other_run(tmp_path: Path) -> None:
+    folder, _ = train(tmp_path, "init.freeze=[linear1,output.bias]")
+    for words in ("[output.bias,linear1]", "[linear1.*,output.bias]", "[linear1.weight,linear1.bias,output.b*]"):
+        assert train(tmp_path, f"init.freeze={words}") == (folder, "")
+    other, said = train(tmp_path, "init.freeze=linear1")  # one pattern needs no brackets
+    assert other != folder
+    assert "changed since" not in said
+
+
+TEXT = "the cat sat on the mat. " * 40
+GPT: dict[str, Any] = {
+    "model": {"name": "gpt", "width": 8, "depth": 1, "heads": 2},
+    "task": "language_modelling",
+    "batch_size": 4,
+    "budget": {"steps": 3},
+}
+
+
+def test_a_text_is_read_with_the_tokens_that_its_weights_know(tmp_path: Path) -> None:
+    runs, file = tmp_path / "runs", tmp_path / "other.txt"
+    source = shoal.train(GPT, dataset=shoal.text(TEXT, context=8), runs=runs, quiet=True)
+    file.write_text(TEXT.replace("cat", "hen"))  # fewer characters: its own tokens would be other ones
+    tuned = shoal.train(
+        {**GPT, "dataset": {"name": "text", "path": str(file), "context": 8}},
+        init={"from": source.label},
+        runs=runs,
+        quiet=True,
+    )
+    assert tuned.record["data"]["encoding"]["characters"] == source.record["data"]["encoding"]["characters"]
+    assert tuned.test(split="valid") == {name: tuned.metrics[name] for name in tuned.test(split="valid")}
+
+
+def test_a_text_in_other_tokens_is_refused_unless_the_embedding_stays_fresh(tmp_path: Path) -> None:
+    source = shoal.train(GPT, dataset=shoal.text(TEXT, context=8), runs=tmp_path, quiet=True)
+    swapped = TEXT.translate(str.maketrans("cat", "CAT"))  # as many characters, but others
+    with pytest.raises(RecipeError, match=r"reads other tokens than this text is in.*init.exclude=\[embed,output\]"):
+        shoal.train(GPT, dataset=shoal.text(swapped, context=8), init={"from": source.label}, runs=tmp_path, quiet=True)
+    fresh = {"from": source.label, "exclude": "[embed,output]"}
+    assert shoal.train(GPT, dataset=shoal.text(swapped, context=8), init=fresh, runs=tmp_path, quiet=True).status
+    known = shoal.text(TEXT.upper().lower()[:400], tokenizer=source.tokenizer(), context=8)
+    assert shoal.train(GPT, dataset=known, init={"from": source.label}, runs=tmp_path, quiet=True).status == "finished"
+
+
 def test_a_norm_that_is_frozen_whole_keeps_its_statistics() -> None:
     model = network()
     model.train()
-    assert freeze(model, ["1"]) == 2
-    assert freeze(model, ["3.weight"]) == 1
+    assert freeze(model, ["1"]) == ["1.bias", "1.weight"]
+    assert freeze(model, ["3.weight"]) == ["3.weight"]
     before = model.state_dict()["1.running_mean"].clone()
     model(torch.randn(8, 4))
     assert torch.equal(model.state_dict()["1.running_mean"], before)
@@ -186,6 +236,13 @@ class Trap:
         ({"from": "{file}", "rename": ["module.="]}, r"no name begins with 'module.'; there are 0.bias"),
         ({"from": "{prefixed}"}, r"no name there is that of a parameter to load. There: model.0.bias.*init.rename"),
         ({"from": "{other_shape}"}, r"3.bias has shape \[9\] there and \[3\] in the model.*init.exclude=\[3.\*\]"),
+        ({"from": "{file}", "exclude": ["*"]}, r"init.exclude leaves nothing to load"),
+        (
+            {"from": "{twice}", "rename": ["module.="]},
+            r"module.1.num_batches_tracked would both be 1.num_batches_tracked",
+        ),
+        ({"from": "{integers}"}, r"0.bias is int8 there and float32 in the model. Store it as that"),
+        ({"from": "{nan}"}, r"0.bias holds NaN or infinity there"),
         ({"from": "{torn}"}, r"torn.safetensors: this is no complete safetensors file"),
         ({"from": "{text}"}, r"notes.txt: this is no complete safetensors file"),
     ],
@@ -195,9 +252,19 @@ def test_what_cannot_be_loaded_is_told(keys: dict[str, object], message: str, tm
         "file": saved(tmp_path / "w.safetensors", network()),
         "prefixed": saved(tmp_path / "p.safetensors", network(), prefix="model."),
         "other_shape": saved(tmp_path / "s.safetensors", network(outputs=9)),
+        "twice": tmp_path / "twice.safetensors",
+        "integers": tmp_path / "integers.safetensors",
+        "nan": tmp_path / "nan.safetensors",
         "torn": tmp_path / "torn.safetensors",
         "text": tmp_path / "notes.txt",
     }
+    values = network().state_dict()
+    save_file({**values, **{f"module.{name}": value.clone() for name, value in values.items()}}, files["twice"])
+    save_file({name: value.to(torch.int8) for name, value in values.items()}, files["integers"])
+    save_file(
+        {name: value * torch.nan if value.is_floating_point() else value for name, value in values.items()},
+        files["nan"],
+    )
     files["torn"].write_bytes(files["file"].read_bytes()[:-20])
     files["text"].write_text("not weights at all, but some words of a person about them")
     named = {key: value.format(**files) if isinstance(value, str) else value for key, value in keys.items()}

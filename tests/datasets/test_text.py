@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shoal.datasets import Data, Examples, build
 from shoal.datasets.text import from_text
-from shoal.errors import DataError
+from shoal.errors import DataError, RecipeError
 from shoal.recipe.parts import PlainText
 
 TEXT = "what is in a name? that which we call a rose by any other name would smell as sweet.\n" * 20
@@ -114,8 +114,9 @@ def test_bits_a_character_count_characters_not_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"train: the text has 0 tokens: expected at least 9, one block of dataset.context = 8"),
+        ("", r"train: the text has 0 tokens: expected at least 9, for blocks of dataset.context tokens \(one\)"),
         ("short", r"train: the text has 5 tokens.*Give a smaller dataset.context, or more text"),
+        ("a" * 17, r"the text has 17 tokens: expected at least 18.*\(1 of valid and one more\)"),
     ],
 )
 def test_a_text_shorter_than_a_block_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -135,3 +136,37 @@ def test_a_path_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_a_split_that_is_none_is_refused_from_python() -> None:
     with pytest.raises(DataError, match=r"tset"):
         from_text({"train": TEXT, "tset": TEXT}, context=8)
+
+
+def test_settings_from_python_are_those_of_the_recipe() -> None:
+    data = from_text(TEXT, context=8, stride=8, valid=5)
+    assert data.part is not None
+    assert {key: data.part[key] for key in ("name", "context", "stride", "valid")} == {
+        "name": "text",
+        "context": 8,
+        "stride": None,
+        "valid": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"context": 0}, r"dataset.context = 0: expected a number of at least 1"),
+        ({"context": 2.5}, r"dataset.context = 2.5"),
+        ({"context": "8"}, r"dataset.context = '?8'?: expected"),
+        ({"stride": 0}, r"dataset.stride = 0: expected a number of at least 1"),
+        ({"valid": -1}, r"dataset.valid = -1"),
+        ({"valid": True}, r"dataset.valid = True: expected a number"),
+        ({"valid": float("nan")}, r"dataset.valid = "),
+    ],
+)
+def test_settings_out_of_range_are_refused(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        from_text(TEXT, **keys)
+
+
+@pytest.mark.parametrize("text", [None, b"bytes", Path("book.txt"), ["a", "b"], {"train": 5}])
+def test_what_is_no_text_is_refused(text: Any) -> None:
+    with pytest.raises(DataError, match=r"train: found a .*: expected a text, such as Path\('book.txt'\).read_text"):
+        from_text(text, context=8)

@@ -72,7 +72,7 @@ def test_a_tokenizer_of_ones_own(kind: type[Words]) -> None:
 @pytest.mark.parametrize(
     ("tokenizer", "message"),
     [
-        ("words", r"dataset.tokenizer = 'words': expected characters or bytes"),
+        ("words", r"dataset.tokenizer = words: expected characters or bytes"),
         (object(), r"tokenizer=object: it has no encode\(\)"),
         (Words("a b", size=1), r"returned the token 1: expected 0 to 0, for it says that it has 1 kinds"),
     ],

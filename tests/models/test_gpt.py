@@ -103,7 +103,7 @@ def test_dropout_changes_training_alone() -> None:
 
 
 def test_the_recipe_chooses_how_attention_is_computed() -> None:
-    for attention, fused in (("auto", True), ("fused", True), ("einsum", False)):
+    for attention, fused in (("fused", True), ("einsum", False)):
         part = parse({"model": {"name": "gpt", "attention": attention}}).model
         found = build(part, input_shape=(8,), outputs=5)
         assert all(module.fused is fused for module in found.modules() if isinstance(module, Attention))

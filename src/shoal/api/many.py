@@ -8,8 +8,9 @@ from typing import Any, overload
 from shoal.api.frames import dataframe
 from shoal.api.run import Run
 from shoal.errors import InputError, ShoalError, nearest
+from shoal.pages.notebook import runs_html
 from shoal.recipe import flat
-from shoal.store.catalog import UNREADABLE
+from shoal.store.catalog import UNREADABLE, summary_of
 
 FACTS = ("run", "name", "signature", "seed", "status", "steps", "folder")
 SPLITS = ("train", "valid", "test")
@@ -43,6 +44,9 @@ class Runs(Sequence[Run]):
 
     def __repr__(self) -> str:
         return "\n".join([f"Runs of {len(self)}", *(f"  {run.label}" for run in self._runs)])
+
+    def _repr_html_(self) -> str:
+        return runs_html([summary for run in self._runs if (summary := summary_of(run.location)) is not None])
 
     def where(self, conditions: Mapping[str, Any] | None = None, /, **more: Any) -> Runs:
         """Return the runs whose values are these: `where(status="finished")`, `where({"optimizer.lr": 0.1})`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -13,6 +13,8 @@ from shoal.api.frames import dataframe
 from shoal.assembly import Objects, Screen, export, recipe_of, test_run, trained_model
 from shoal.assembly.prediction import Predictions, predict
 from shoal.assembly.sampling import Sampling, sample
+from shoal.datasets.tokens import Tokenizer, recorded
+from shoal.errors import InputError
 from shoal.pages.export_targets import Targets
 from shoal.pages.history_file import columns
 from shoal.pages.notebook import run_html
@@ -121,6 +123,17 @@ class Run:
         """Measure the run again on a split of its dataset, or of other data at `path`."""
         return test_run(self.location, self.objects, path=path, device=device, split=split)
 
+    def tokenizer(self) -> Tokenizer:
+        """Return what made tokens of the text that the run was trained on: `encode(text)`, `decode(tokens)`, `size`.
+
+        Raises InputError where there was no text, or a tokenizer of your own.
+        """
+        facts: dict[str, Any] = self.record.get("data") or {}
+        encoding: dict[str, Any] = facts.get("encoding") or {}
+        if encoding.get("kind") != "text":
+            raise InputError(f"{self.label} was not trained on text: it has no tokenizer.")
+        return recorded(encoding)
+
     def predict(self, inputs: Any, *, device: str = "auto") -> Predictions:
         """Return predictions for files (a path, or several) or for an array [N, *input_shape] as in the dataset.
 
@@ -145,5 +158,7 @@ class Run:
         A token is drawn from the outputs divided by `temperature` (0: the likeliest is taken), among the `top`
         likeliest where that is given. The same seed gives the same text. A tokenizer of your own is passed again.
         """
+        if not isinstance(cast("object", prompt), str):
+            raise InputError(f"prompt = {prompt!r}: expected a text.")
         chosen = Sampling(tokens=tokens, temperature=temperature, top=top, seed=seed)
         return "".join(sample(self.location, prompt, chosen, objects=self.objects, tokenizer=tokenizer, device=device))

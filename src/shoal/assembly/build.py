@@ -25,7 +25,7 @@ from shoal.assembly.devices import choose
 from shoal.assembly.objects import Objects
 from shoal.assembly.registry import OWN
 from shoal.assembly.source import classes_of, digest, qualified_name
-from shoal.assembly.start import Start, start
+from shoal.assembly.start import Start, check_tokens, start, tokens_of
 from shoal.datasets import Batches, Data, Examples, Stream, StreamBatches
 from shoal.errors import RecipeError, nearest
 from shoal.recipe import Recipe, canonical, signature
@@ -61,7 +61,8 @@ class Workshop:
         part = cast(DatasetPart, self.recipe.dataset)
         source = self.objects.dataset
         if source is None:
-            return datasets.build(part, task=self.recipe.task.name)
+            tokens = tokens_of(self.recipe.init, runs=self.runs) if part.name == "text" else None
+            return datasets.build(part, task=self.recipe.task.name, encoding=tokens)
         return datasets.from_objects(source, part)
 
     @cached_property
@@ -82,6 +83,7 @@ class Workshop:
     @cached_property
     def _started(self) -> tuple[nn.Module, Start]:
         self._check_kind()
+        check_tokens(self.recipe.init, self.data.encoding, runs=self.runs)
         try:
             built = build_model(self.recipe, self.objects, input_shape=self.data.input_shape, outputs=self.task.outputs)
             return built.to(self.device), start(self.recipe.init, built, runs=self.runs)
@@ -162,6 +164,8 @@ class Workshop:
         found = {"dataset": self.data.digest}
         if self.start.digest is not None:
             found["init"] = self.start.digest
+        if self.start.frozen is not None:
+            found["frozen"] = self.start.frozen
         for kind, part in (
             ("model", self.recipe.model),
             ("task", self.recipe.task),

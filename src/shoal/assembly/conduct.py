@@ -51,7 +51,7 @@ def conduct(
     raised, once `run.json` says so. A run that was asked to stop returns with the status 'stopped'.
     """
     pulse = Pulse()
-    with preserved(), gradients(), determinism(recipe.deterministic), pulse.listening():
+    with preserved(), gradients(), determinism(recipe.deterministic):
         workshop = Workshop(recipe, objects, runs)
         workshop.check()
         folder = find(runs, workshop.signature, recipe.seed)
@@ -66,7 +66,8 @@ def conduct(
         folder = create(runs, RunId(recipe.name, workshop.signature, recipe.seed))
         with RunLock(folder):
             if record.read(folder).get("status") != "finished":  # it may have finished since it was found
-                _train_locked(workshop, folder, screen, pulse)
+                with pulse.listening():  # until here Ctrl-C ends the process: data that take long can be interrupted
+                    _train_locked(workshop, folder, screen, pulse)
     return folder
 
 
@@ -184,9 +185,9 @@ def _finish(
         final = as_row("test", result)
         recorder.rows([Row(0, ending.at.step, ending.at.step / workshop.agenda.per_epoch, final)])
         metrics |= final
-        _keep_samples(workshop, folder, recorder, seen, split="test")
-    elif (valid := workshop.evaluation("valid")) is not None:
-        seen = samples.observer(workshop, "valid")
+        if seen is not None:
+            _keep_samples(workshop, folder, recorder, seen, split="test")
+    elif (valid := workshop.evaluation("valid")) and (seen := samples.observer(workshop, "valid")):
         engine.evaluate(valid.batches, weights=weights, observer=seen)
         _keep_samples(workshop, folder, recorder, seen, split="valid")
     recorder.history.sync()
@@ -270,6 +271,7 @@ def _data_facts(workshop: Workshop) -> dict[str, Any]:
         "input_shape": list(data.input_shape),
         "target_shape": list(data.target_shape),
         "classes": data.classes,
+        "multilabel": data.multilabel,
         "outputs": workshop.task.outputs,
         "normalisation": data.normalisation.to_plain() if data.normalisation else None,
         "notes": list(data.notes),

@@ -11,6 +11,11 @@ from shoal.store import RunFolder, record
 
 Digests = Mapping[str, str]
 
+NAMES = {"dataset": "the data"}
+"""What a digest stands for; all others are those of source code."""
+MEANT = {"init", "frozen"}
+"""Digests that change because a person said something else, with keys that are in no signature."""
+
 
 def changes_since(runs: Path, identity: Mapping[str, Any], seed: int) -> Iterator[str]:
     """Yield a sentence for each run in a runs folder with this recipe and seed, but other data or code.
@@ -26,6 +31,8 @@ def changes_since(runs: Path, identity: Mapping[str, Any], seed: int) -> Iterato
             continue
         before = cast(Digests, known.get("digests") or {})
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        if MEANT & set(changed):
+            continue
         if changed and known.get("recipe") == identity["recipe"]:
-            what = " and ".join("the data" if key == "dataset" else f"the source of the {key}" for key in changed)
+            what = " and ".join(NAMES.get(key, f"the source of the {key}") for key in changed)
             yield f"{what} changed since {folder.label}: this is another run."

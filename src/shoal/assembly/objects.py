@@ -57,7 +57,8 @@ def from_python(
         if _is_part(dataset) and not _is_splits(dataset):
             parts["dataset"] = dataset
         else:
-            parts["dataset"], held["dataset"] = {"name": _kind(dataset)}, dataset
+            said = dataset.part if isinstance(dataset, Data) else None
+            parts["dataset"], held["dataset"] = said or {"name": _kind(dataset)}, dataset
     return parts, Objects(**held)
 
 

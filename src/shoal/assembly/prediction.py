@@ -27,13 +27,15 @@ class Predictions:
     """Predictions for N inputs, in their order.
 
     inputs: what each is called; outputs: what the network returned, [N, ...] in float32 on the CPU; kind: whether they
-    say one of several classes, which labels an example has, or values; names: of the classes, the labels or the values.
+    say one of several classes, which labels an example has, or values; names: of the classes, the labels or the values;
+    notes: sentences on inputs that training knew nothing of, such as a new category.
     """
 
     inputs: tuple[str, ...]
     outputs: Tensor
     kind: Kind
     names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -91,7 +93,7 @@ def predict(folder: RunFolder, source: Any, objects: Objects = Objects(), *, dev
         pieces = [_outputs(model, batch.to(where)) for batch in batches]
     kind = _kind(recipe_of(folder).task.name, facts)
     outputs = torch.cat(pieces)
-    return Predictions(given.names, outputs, kind, _names(facts, outputs))
+    return Predictions(given.names, outputs, kind, _names(facts, outputs), given.notes)
 
 
 def _outputs(model: Any, inputs: Tensor) -> Tensor:
@@ -110,7 +112,7 @@ def _refuse_non_finite(values: Tensor, names: tuple[str, ...]) -> None:
 
 
 def _kind(task: str, facts: Mapping[str, Any]) -> Kind:
-    if task == "multilabel":
+    if task == "multilabel" or (task == "external" and facts.get("multilabel")):
         return "labels"
     return "class" if facts.get("classes") is not None and not facts.get("target_shape") else "values"
 

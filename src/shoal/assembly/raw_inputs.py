@@ -9,7 +9,6 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shoal.datasets.columns import encode
+from shoal.datasets.columns import encode, remarks
 from shoal.datasets.convert import to_tensor
 from shoal.datasets.image_decode import decode_image
 from shoal.datasets.table_file import arrow, read_rows
@@ -30,10 +29,11 @@ FULL = 255
 
 @dataclass(frozen=True)
 class RawInputs:
-    """Inputs [N, *input_shape], and what each is called: a file, or a row of one."""
+    """Inputs [N, *input_shape], what each is called (a file, or a row of one), and what is to be said of them."""
 
     values: Tensor
     names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 Encoding = Mapping[str, Any]
@@ -53,7 +53,8 @@ def _rows_of_file(path: Path, encoding: Encoding) -> RawInputs:
 
 def _rows(table: Any, where: str, encoding: Encoding) -> RawInputs:
     values = torch.from_numpy(encode(encoding, table, where=where))
-    return RawInputs(values, tuple(f"{where}, row {row}" for row in range(len(values))))
+    names = tuple(f"{where}, row {row}" for row in range(len(values)))
+    return RawInputs(values, names, tuple(remarks(encoding, table, where=where)))
 
 
 READERS: dict[str, Callable[[Path, Encoding], RawInputs]] = {"image": _picture, "table": _rows_of_file}
@@ -72,7 +73,11 @@ def read_inputs(source: Any, facts: Mapping[str, Any]) -> RawInputs:
         table = _table(source) if encoding.get("kind") == "table" else None
         return _array(source, "the inputs", facts) if table is None else _rows(table, "the rows", encoding)
     found = [_read(file, facts) for path in paths for file in _files(path, facts)]
-    return RawInputs(torch.cat([one.values for one in found]), tuple(name for one in found for name in one.names))
+    return RawInputs(
+        torch.cat([one.values for one in found]),
+        tuple(name for one in found for name in one.names),
+        tuple(note for one in found for note in one.notes),
+    )
 
 
 def _table(source: Any) -> Any:
@@ -142,10 +147,10 @@ def _sole(path: Path, found: Any) -> Any:
 
 def _array(value: Any, where: str, facts: Mapping[str, Any]) -> RawInputs:
     given, shape = to_tensor(value, where), tuple(facts["input_shape"])
-    if given.ndim == len(shape) and tuple(given.shape) == shape:
+    if tuple(given.shape) == shape:
         return RawInputs(given[None], (where,))
-    if tuple(given.shape[1:]) != shape and given.ndim == len(shape) and given[0].numel() == prod(shape):
-        given = given.reshape(len(given), *shape)  # [N, H, W] pictures of one channel
+    if shape[0] == 1 and given.ndim > 1 and tuple(given.shape[1:]) == shape[1:]:
+        given = given[:, None]  # [N, H, W]: pictures of one channel without it
     if tuple(given.shape[1:]) != shape or not len(given):
         raise InputError(f"{where}: shape {list(given.shape)}. This run predicts from {expected(facts)}.")
     return RawInputs(given, tuple(f"{where}, row {row}" for row in range(len(given))))

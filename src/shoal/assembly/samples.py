@@ -29,9 +29,11 @@ FORMAT = 1
 FILE, THUMBNAILS = "samples.json", "thumbnails.png"
 
 
-def observer(workshop: Workshop, split: str) -> Observer:
-    """Return the observer of a split of a recipe's data."""
+def observer(workshop: Workshop, split: str) -> Observer | None:
+    """Return the observer of a split of a recipe's data; None for a stream that does not tell how long it is."""
     data = workshop.data
+    if split not in data.sizes:
+        return None
     several = workshop.recipe.task.name == "multilabel"
     return observer_for(data, total=data.sizes[split], multilabel=several, device=workshop.device)
 

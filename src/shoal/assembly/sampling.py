@@ -32,6 +32,13 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, kind in (("tokens", int), ("temperature", int | float), ("top", int | None), ("seed", int)):
+            value: Any = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kind):
+                what = "a number" if name == "temperature" else "a whole number"
+                raise InputError(f"{name} = {value!r}: expected {what}.")
+        if self.seed < 0:
+            raise InputError(f"seed = {self.seed}: expected 0 or more.")
         if self.tokens < 1:
             raise InputError(f"tokens = {self.tokens}: expected at least 1.")
         if not 0 <= self.temperature < float("inf"):
@@ -60,6 +67,11 @@ def sample(
             f"{folder.label} was trained on {facts.get('name')}: only runs trained on text can be sampled."
         )
     known = recorded(encoding, tokenizer)
+    if known.size != facts.get("classes"):
+        raise InputError(
+            f"the tokenizer has {known.size:,} kinds of tokens, and {folder.label} was trained on "
+            f"{facts.get('classes')}: pass the one that it was trained with."
+        )
     where = choose(device)
     model = trained_model(folder, objects).to(where)
     started = _tokens(known, prompt) or _start(known)
@@ -70,34 +82,38 @@ def _pieces(
     model: nn.Module, known: Tokenizer, tokens: list[int], context: int, sampling: Sampling, device: torch.device
 ) -> Iterator[str]:
     """Decode as far as whole characters go: a character may take several tokens."""
-    draws, first, said, text = generator(sampling.seed, "sample"), len(tokens), "", ""
+    draws, added, said = generator(sampling.seed, "sample"), list[int](), ""
+    alone = known.plain["tokenizer"] != "external"  # a token's text does not depend on those before it
     with torch.no_grad():
         for _ in range(sampling.tokens):
             inputs = torch.tensor([tokens[-context:]], device=device)
             tokens.append(_chosen(model(inputs)[0, -1].float().cpu(), sampling, draws))
-            text = known.decode(tokens[first:])
+            added.append(tokens[-1])
+            text = known.decode(added)
             if not text.endswith("\N{REPLACEMENT CHARACTER}"):
                 yield text[len(said) :]
-                said = text
-    if text != said:
-        yield text[len(said) :]
+                said = "" if alone else text
+                if alone:
+                    added.clear()
+    if added and (rest := known.decode(added)[len(said) :]):
+        yield rest
 
 
 def _chosen(outputs: Tensor, sampling: Sampling, draws: torch.Generator) -> int:
     if sampling.temperature == 0:
         return int(outputs.argmax())
     if sampling.top is not None and sampling.top < len(outputs):
-        least = outputs.topk(sampling.top).values[-1]
-        outputs = outputs.masked_fill(outputs < least, float("-inf"))
-    return int(torch.multinomial((outputs / sampling.temperature).softmax(0), 1, generator=draws))
+        likeliest = outputs.topk(sampling.top).indices  # with ties, no more than these
+        outputs = torch.full_like(outputs, float("-inf")).index_copy(0, likeliest, outputs[likeliest])
+    shares = ((outputs - outputs.max()).double() / sampling.temperature).softmax(0)
+    return int(torch.multinomial(shares, 1, generator=draws))
 
 
 def _start(known: Tokenizer) -> list[int]:
     """What stands before the first word where there is no prompt: a new line, or the first token there is."""
-    try:
-        return _tokens(known, "\n") or [0]
-    except InputError:
+    if "\n" not in str(known.plain.get("characters", "\n")) or known.plain["tokenizer"] == "external":
         return [0]
+    return _tokens(known, "\n")
 
 
 def _tokens(known: Tokenizer, text: str) -> list[int]:

@@ -25,15 +25,21 @@ from shoal.errors import RecipeError, StoreError, nearest
 from shoal.optim.table import NORMS
 from shoal.recipe import yaml_text
 from shoal.recipe.schema import Init
-from shoal.store import RunFolder, is_live, resolve
+from shoal.store import RunFolder, is_live, record, resolve
 from shoal.training.solo import weights_of as weights_in
+
+EMBEDDING = "embed.weight"
+"""Of the shipped models of tokens: a row a token."""
+TOKENS = ("tokenizer", "characters", "source")
+"""Keys of an encoding that say which token is which."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What was loaded: the digest of its content (None where nothing was), and sentences for the screen."""
+    """What was loaded and frozen: a digest of each (None where there is nothing), and sentences for the screen."""
 
     digest: str | None
+    frozen: str | None
     report: tuple[str, ...]
 
 
@@ -49,15 +55,41 @@ def start(init: Init, model: nn.Module, *, runs: Path) -> Start:
     if frozen:
         total = sum(p.numel() for p in model.parameters())
         still = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-        report = (
-            *report,
-            f"init: {frozen} parameters frozen, {still:,} of {total:,} numbers: {', '.join(init.freeze)}",
+        said = f"init: {len(frozen)} parameters frozen, {still:,} of {total:,} numbers: {', '.join(init.freeze)}"
+        report = (*report, said)
+    return Start(loaded, hashlib.sha256("\n".join(frozen).encode()).hexdigest() if frozen else None, report)
+
+
+def tokens_of(init: Init, *, runs: Path) -> Mapping[str, Any] | None:
+    """Return the encoding of the text whose tokens the loaded weights know; None where they know none.
+
+    The rows of an embedding are those of its tokens: it is of use for the same tokens only.
+    """
+    if init.source is None or _is_file(init.source) or not _loads(init, EMBEDDING):
+        return None
+    facts: Mapping[str, Any] = record.read(_run(init.source, runs)).get("data") or {}
+    encoding: Mapping[str, Any] = facts.get("encoding") or {}
+    return encoding if encoding.get("kind") == "text" else None
+
+
+def check_tokens(init: Init, encoding: Mapping[str, Any] | None, *, runs: Path) -> None:
+    """Raise RecipeError where a text is in other tokens than the weights that are to be loaded for it."""
+    theirs = tokens_of(init, runs=runs)
+    if theirs is not None and encoding is not None and any(theirs.get(key) != encoding.get(key) for key in TOKENS):
+        raise RecipeError(
+            f"init.from = {init.source}: that run reads other tokens than this text is in, so its embedding means "
+            "others. Pass its tokenizer, as in shoal.text(text, tokenizer=run.tokenizer()); or keep those parts fresh: "
+            "init.exclude=[embed,output]."
         )
-    return Start(loaded, report)
 
 
-def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
-    """Stop training the parameters whose names match; return how many. Raises RecipeError for an idle pattern.
+def _loads(init: Init, name: str) -> bool:
+    chosen = not init.include or any(_means(pattern, name) for pattern in init.include)
+    return chosen and not any(_means(pattern, name) for pattern in init.exclude)
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Stop training the parameters whose names match; return their names. Raises RecipeError for an idle pattern.
 
     Norms all of whose parameters are frozen go into eval mode, where they keep their running statistics.
     """
@@ -69,7 +101,7 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
         own = list(module.parameters(recurse=False))
         if isinstance(module, NORMS) and own and not any(parameter.requires_grad for parameter in own):
             module.eval()
-    return len(chosen)
+    return sorted(chosen)
 
 
 def _loaded(init: Init, model: nn.Module, runs: Path) -> tuple[str, tuple[str, ...]]:
@@ -79,6 +111,8 @@ def _loaded(init: Init, model: nn.Module, runs: Path) -> tuple[str, tuple[str, .
     own = weights_in(model)
     wanted = {name for pattern in init.include for name in _matching(pattern, own, "init.include")} or set(own)
     wanted -= {name for pattern in init.exclude for name in _matching(pattern, own, "init.exclude")}
+    if not wanted:
+        raise RecipeError("init.exclude leaves nothing to load: exclude less, or leave init.from out.")
     both = sorted(wanted & set(offered))
     if not any(name in both for name, _ in model.named_parameters()):
         raise RecipeError(_no_match(init.source, own, offered))
@@ -89,6 +123,7 @@ def _loaded(init: Init, model: nn.Module, runs: Path) -> tuple[str, tuple[str, .
                 f"{list(own[name].shape)} in the model. To keep it fresh, leave it out: "
                 f"init.exclude=[{name.rpartition('.')[0] or name}.*]."
             )
+        _check_values(init.source, name, offered[name], like=own[name])
     digest = hashlib.sha256()
     with torch.no_grad():
         for name in both:
@@ -97,18 +132,35 @@ def _loaded(init: Init, model: nn.Module, runs: Path) -> tuple[str, tuple[str, .
     return digest.hexdigest(), _report(where, both, own, offered)
 
 
+def _check_values(source: str, name: str, found: Tensor, *, like: Tensor) -> None:
+    """Raise RecipeError for weights that are no real numbers where the model has such, or are not finite."""
+    if found.is_floating_point() != like.is_floating_point():
+        raise RecipeError(
+            f"init.from = {source}: {name} is {str(found.dtype).removeprefix('torch.')} there and "
+            f"{str(like.dtype).removeprefix('torch.')} in the model. Store it as that; quantised weights have to be "
+            "scaled back first."
+        )
+    if found.is_floating_point() and not bool(found.isfinite().all()):
+        raise RecipeError(f"init.from = {source}: {name} holds NaN or infinity there: nothing can be trained from it.")
+
+
 def _weights(source: str, runs: Path) -> tuple[Mapping[str, Tensor], str]:
     """The tensors of a safetensors file, or of a run; and what to call it."""
-    path = Path(source).expanduser()
-    if path.suffix == ".safetensors" or path.is_file():
+    if _is_file(source):
+        path = Path(source).expanduser()
         return _from_file(path, source), str(path)
     folder = _run(source, runs)
     if is_live(folder):
         raise RecipeError(
             f"init.from = {source}: the run {folder.label} is being trained, so its weights are not final. Wait for "
-            "its end, or export the weights of a copy."
+            "its end; or take its last checkpoint as it is now: shoal export RUN --weights FILE.safetensors."
         )
     return weights_of(folder), folder.label
+
+
+def _is_file(source: str) -> bool:
+    path = Path(source).expanduser()
+    return path.suffix == ".safetensors" or path.is_file()
 
 
 def _run(source: str, runs: Path) -> RunFolder:
@@ -151,12 +203,20 @@ def _renamed(found: Mapping[str, Tensor], renames: Sequence[str]) -> dict[str, T
         if not moved:
             raise RecipeError(f"init.rename = {rename!r}: no name begins with {old!r}; there are {_some(found)}.")
         names |= moved
-    return {now: found[name] for name, now in names.items()}
+    came = dict[str, str]()
+    for name, now in names.items():
+        if now in came:
+            raise RecipeError(
+                f"init.rename: {came[now]} and {name} would both be {now}. Rename so that each name stays one of its "
+                "own, or take the other out of the file."
+            )
+        came[now] = name
+    return {now: found[name] for now, name in came.items()}
 
 
 def _matching(pattern: str, names: Collection[str], key: str) -> list[str]:
     """The names that a pattern means; a name stands for itself and for all below it."""
-    chosen = [name for name in names if fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")]
+    chosen = [name for name in names if _means(pattern, name)]
     if not chosen:
         near = nearest(pattern, names)
         hint = f"did you mean {near!r}? " if near else ""
@@ -164,10 +224,14 @@ def _matching(pattern: str, names: Collection[str], key: str) -> list[str]:
     return chosen
 
 
+def _means(pattern: str, name: str) -> bool:
+    return fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")
+
+
 def _no_match(source: str, own: Collection[str], offered: Collection[str]) -> str:
     return (
         f"init.from = {source}: no name there is that of a parameter to load. There: {_some(offered)}; in the model: "
-        f"{_some(own)}. init.rename=['OLD=NEW'] changes what names begin with."
+        f"{_some(own)}. init.rename=[OLD=NEW] changes what names begin with."
     )
 
 

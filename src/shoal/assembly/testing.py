@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from shoal import datasets
@@ -34,7 +35,9 @@ def test_run(
     recipe = with_path(recipe_of(folder), path or known.get("path"))
     model = trained_model(folder, objects, normalised=False)
     _refuse_missing(folder, recipe, objects, facts, path)
-    data = _data(recipe, objects, None if path is None else known.get("encoding"))
+    same = path is None and recipe.dataset.name != "text"  # a text may have been read with the tokens of another run
+    own = objects if path is None else replace(objects, dataset=None)  # a path says that other data are meant
+    data = _data(recipe, own, None if same else known.get("encoding"))
     recorded = known.get("digest")
     if path is None and recorded != data.digest:
         advice = "To test on other data, say so: dataset.path=PATH."
@@ -66,7 +69,9 @@ def _refuse_missing(
 ) -> None:
     """Raise StoreError where the training had data or a loss from Python that are not passed again."""
     had_loss = "loss" in ((facts.get("identity") or {}).get("digests") or {})
-    had_data = recipe.dataset.name in ("arrays", "map_style", "stream") and not (facts.get("data") or {}).get("path")
+    had_data = recipe.dataset.name in ("arrays", "map_style", "stream", "text") and not (facts.get("data") or {}).get(
+        "path"
+    )
     missing = [
         *(["dataset=DATA"] if had_data and objects.dataset is None and path is None else []),
         *(["loss=FUNCTION"] if had_loss and objects.loss is None else []),

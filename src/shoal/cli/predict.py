@@ -41,6 +41,8 @@ def run(name: str, inputs: Sequence[str], choice: Choice, *, runs: Path, modules
         raise InputError("expected one INPUT at least: files, or a folder of files.")
     found = predict(folder, list(inputs), device=choice.device)
     rows = found.rows(top=choice.top or 3)
+    for note in found.notes:
+        output.note(note)
     if json:
         output.results(rows)
     else:

@@ -124,6 +124,8 @@ class Data:
     """The share of train that has each of K labels; None where targets hold other values, or it is not known."""
     encoding: Mapping[str, Any] | None = None
     """How a raw input becomes an example, for `shoal predict`: plain data with a `kind`, recorded with the run."""
+    part: Mapping[str, Any] | None = None
+    """What a recipe says of data that were made in Python (`dataset.name` and keys); None where it can say nothing."""
 
     @property
     def sizes(self) -> dict[str, int]:

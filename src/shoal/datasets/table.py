@@ -9,9 +9,10 @@ from typing import Any
 from shoal.datasets import arrays, cifar10, digits, idx, image_folder, tabular, text
 from shoal.datasets.examples import Data
 from shoal.datasets.objects import from_objects
+from shoal.datasets.tokens import recorded
 from shoal.errors import DataError, unknown
 from shoal.recipe.own import declare
-from shoal.recipe.parts import DatasetPart, Table
+from shoal.recipe.parts import DatasetPart, PlainText, Table
 
 Builder = Callable[[DatasetPart], Data]
 
@@ -39,12 +40,15 @@ BUILDERS: dict[str, Builder] = {
 def build(part: DatasetPart, *, task: str = "", encoding: Mapping[str, Any] | None = None) -> Data:
     """Return the data that a recipe's `dataset` part describes; raises DataError for what cannot be trained on.
 
-    The columns of a table depend on the recipe's task; where they are those of a trained run, on its `encoding`.
+    The columns of a table depend on the recipe's task. With the `encoding` of a trained run, a table has its columns
+    and a text its tokens.
     """
     if part.name not in BUILDERS:
         raise DataError(unknown("dataset", part.name, BUILDERS) + " An entry of your own comes with --module MODULE.")
     if isinstance(part, Table):
         return tabular.build(tabular.for_task(part, task), encoding)
+    if isinstance(part, PlainText) and encoding is not None:
+        return text.build(part, recorded(encoding))
     return BUILDERS[part.name](part)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -21,17 +22,20 @@ from shoal.datasets.examples import Data, Examples
 from shoal.datasets.prepare import check_names
 from shoal.datasets.tokens import Tokenizer, characters_of, checked, tokenizer_for
 from shoal.errors import DataError
-from shoal.recipe import parts
+from shoal.recipe import parse, parts
 from shoal.recipe.parts import DatasetPart
 
 
-def build(part: DatasetPart) -> Data:
-    """Return the text at `dataset.path`: a file, or a folder with train.txt and, where there are, the other splits."""
+def build(part: DatasetPart, tokenizer: Tokenizer | None = None) -> Data:
+    """Return the text at `dataset.path`: a file, or a folder with train.txt and, where there are, the other splits.
+
+    `tokenizer` is that of a run whose model is to read this text, in place of the text's own.
+    """
     assert isinstance(part, parts.PlainText)
     errors = "surrogateescape" if part.tokenizer == "bytes" else "strict"
     texts = {split: _read(path, errors) for split, path in _files(part.path).items()}
-    tokenizer = tokenizer_for(part.tokenizer, "".join(texts.values()))
-    return blocks(texts, tokenizer, context=part.context, stride=part.stride, valid=part.valid)
+    known = tokenizer or tokenizer_for(part.tokenizer, "".join(texts.values()))
+    return blocks(texts, known, context=part.context, stride=part.stride, valid=part.valid)
 
 
 def from_text(
@@ -45,16 +49,31 @@ def from_text(
     """Return a text, or one for each split, as data for `shoal.train(dataset=...)`.
 
     `tokenizer` is "characters", "bytes", or an object with `encode(text)` and `decode(tokens)`, such as those of
-    tokenizers, tiktoken or transformers. `context` and `stride` count tokens. Raises DataError.
+    tokenizers, tiktoken or transformers. `context` and `stride` count tokens. Raises DataError, and RecipeError for
+    settings out of range.
 
     >>> data = from_text("to be or not to be " * 40, context=8)
     >>> data.input_shape, data.sizes, data.classes
     ((8,), {'train': 85, 'valid': 9}, 7)
     """
-    texts = {"train": text} if isinstance(text, str) else dict(text)
-    check_names(texts)
+    texts = _texts(text)
     known = tokenizer_for(tokenizer, "".join(texts.values())) if isinstance(tokenizer, str) else checked(tokenizer)
-    return blocks(texts, known, context=context, stride=stride, valid=valid)
+    said = {"name": "text", "tokenizer": known.plain["tokenizer"], "context": context, "stride": stride, "valid": valid}
+    part = parse({"dataset": said}).dataset
+    assert isinstance(part, parts.PlainText)
+    found = blocks(texts, known, context=part.context, stride=part.stride, valid=part.valid)
+    return replace(found, part=part.model_dump(mode="json"))
+
+
+def _texts(text: Any) -> dict[str, str]:
+    texts = dict(cast("Mapping[str, Any]", text)) if isinstance(text, Mapping) else {"train": text}
+    check_names(texts)
+    for split, found in texts.items():
+        if not isinstance(found, str):
+            raise DataError(
+                f"{split}: found a {type(found).__name__}: expected a text, such as Path('book.txt').read_text()."
+            )
+    return texts
 
 
 def blocks(
@@ -69,6 +88,7 @@ def blocks(
     else:
         size = valid_size(_count(tokens["train"], context, context), valid)
         if size:
+            _check_length("train", len(tokens["train"]), (size + 1) * context + 2, f"{size:,} of valid and one more")
             at = len(tokens["train"]) - size * context - 1
             tokens = {**tokens, "train": tokens["train"][:at], "valid": tokens["train"][at:]}
         notes.append(_note(size))
@@ -132,13 +152,17 @@ def _total(tokens: Mapping[str, Tensor]) -> int:
 
 
 def _examples(split: str, tokens: Tensor, *, context: int, stride: int) -> Examples:
-    if not _count(tokens, context, stride):
-        raise DataError(
-            f"{split}: the text has {len(tokens):,} tokens: expected at least {context + 1:,}, one block of "
-            f"dataset.context = {context:,} and the token after it. Give a smaller dataset.context, or more text."
-        )
+    _check_length(split, len(tokens), context + 1, "one")
     view = tokens.unfold(0, context + 1, stride)
     return Examples(view[:, :-1], view[:, 1:], tokens=True)
+
+
+def _check_length(split: str, length: int, needed: int, blocks: str) -> None:
+    if length < needed:
+        raise DataError(
+            f"{split}: the text has {length:,} tokens: expected at least {needed:,}, for blocks of dataset.context "
+            f"tokens ({blocks}) and the token after each. Give a smaller dataset.context, or more text."
+        )
 
 
 def _note(size: int) -> str:

@@ -48,7 +48,7 @@ def tokenizer_for(name: str, text: str) -> Tokenizer:
     if name == "characters":
         return of_characters("".join(sorted(set(text))))
     raise DataError(
-        f"dataset.tokenizer = {name!r}: expected characters or bytes. A tokenizer of your own is passed from Python: "
+        f"dataset.tokenizer = {name}: expected characters or bytes. A tokenizer of your own is passed from Python: "
         "shoal.train(dataset=shoal.text(..., tokenizer=TOKENIZER))."
     )
 

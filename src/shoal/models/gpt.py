@@ -156,5 +156,5 @@ def build(part: Part, *, input_shape: tuple[int, ...], outputs: int) -> nn.Modul
         depth=part.depth,
         heads=part.heads,
         dropout=part.dropout,
-        fused=part.attention != "einsum",
+        fused=part.attention == "fused",
     )

@@ -55,6 +55,14 @@ def _real(value: Any) -> Any:
     return real + 0.0  # -0.0 and 0.0 mean the same run
 
 
+def _names(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if not (value.startswith("[") and value.endswith("]")):
+        return (value,)
+    return tuple(filter(None, (name.strip().strip("'\"") for name in value[1:-1].split(","))))
+
+
 Int = Annotated[int, BeforeValidator(_integer)]
 """A whole number: 1 and 1.0 agree; booleans and texts are refused."""
 Float = Annotated[float, BeforeValidator(_real)]
@@ -63,6 +71,8 @@ WHOLE = BeforeValidator(_integer)
 """For a choice among whole numbers, `Annotated[Literal[1, 3], WHOLE]`: without it, true would be 1."""
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict()]
+Names = Annotated[tuple[Text, ...], BeforeValidator(_names)]
+"""Texts: a list, or one text that stands for itself, or `[a,b]` as it was written where a shell took its quotes."""
 
 
 class Settings(BaseModel):

@@ -196,6 +196,8 @@ def _expectation(detail: Mapping[str, Any]) -> str:
             return f"expected a number of at most {context['le']:g}"
         case "bool_type":
             return "expected true or false"
+        case "tuple_type":
+            return "expected a list, such as [a,b]"
         case "string_type":
             return "expected text (quote it if it looks like a number: \"'007'\")"
         case "value_error":

@@ -8,7 +8,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Literal
 
-from shoal.recipe.fields import ALWAYS, NEVER, WHOLE, Flag, Float, Int, Part, Text, setting
+from pydantic import model_validator
+
+from shoal.recipe.fields import ALWAYS, NEVER, WHOLE, Flag, Float, Int, Names, Part, Text, setting
 from shoal.recipe.tables import entry
 
 dataset = partial(entry, "dataset")
@@ -71,8 +73,8 @@ class Table(DatasetPart):
     target_type: Literal["auto", "class", "number"] = setting(
         "auto", "what a target is; auto: whole numbers and texts are classes, unless task=regression", identity=NEVER
     )
-    categorical: tuple[Text, ...] = setting((), "columns of numbers that are names of categories", identity=NEVER)
-    ignore: tuple[Text, ...] = setting((), "columns to leave out", identity=NEVER)
+    categorical: Names = setting((), "columns of numbers that are names of categories", identity=NEVER)
+    ignore: Names = setting((), "columns to leave out", identity=NEVER)
     missing: Literal["impute", "drop", "stop"] = setting(
         "impute",
         "where values are missing: the median of train or a category of its own, leave the row out, or an error",
@@ -95,8 +97,10 @@ class PlainText(DatasetPart):
     """
 
     name: Literal["text"] = "text"
-    tokenizer: Literal["characters", "bytes"] = setting(
-        "characters", "what a token is: a character of the text, or a byte", identity="characters"
+    tokenizer: Literal["characters", "bytes", "external"] = setting(
+        "characters",
+        "what a token is: a character of the text, or a byte; external is a tokenizer passed from Python",
+        identity="characters",
     )
     context: Int = setting(128, "tokens of an example", identity=128, ge=1, unit="tokens")
     stride: Int | None = setting(
@@ -106,6 +110,14 @@ class PlainText(DatasetPart):
         ge=1,
         unit="tokens",
     )
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> PlainText:
+        """A stride of the context is what null means, and tokens are never normalised: one meaning, one value."""
+        if self.stride == self.context:
+            object.__setattr__(self, "stride", None)
+        object.__setattr__(self, "normalise", True)
+        return self
 
 
 @dataset
@@ -207,8 +219,8 @@ class Gpt(Part):
     depth: Int = setting(4, "blocks", identity=4, ge=1)
     heads: Int = setting(4, "heads of attention; they divide the width", identity=4, ge=1)
     dropout: Float = setting(0.0, "probability of zeroing", identity=0.0, ge=0, lt=1, stackable=True)
-    attention: Literal["auto", "fused", "einsum"] = setting(
-        "auto", "how attention is computed: torch's fused kernel, or written out; auto is the faster", identity=NEVER
+    attention: Literal["fused", "einsum"] = setting(
+        "fused", "how attention is computed: by torch's fused kernel, or written out", identity="fused"
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import SerializeAsAny, create_model, model_validator
 
 from shoal.recipe import yaml_text
-from shoal.recipe.fields import ALWAYS, NEVER, Flag, Float, Int, Part, Settings, Text, setting
+from shoal.recipe.fields import ALWAYS, NEVER, Flag, Float, Int, Names, Part, Settings, Text, setting
 from shoal.recipe.parts import Classification, Constant, Convnet, Digits, OptimizerPart, SchedulePart, Sgd
 
 DEFAULT_EPOCHS = 10.0
@@ -30,18 +30,21 @@ class Schedules(Settings):
 class _Init(Settings):
     """Which weights training starts from, and which of them stay as they are.
 
-    What was loaded is part of identity by its content, so where it lies and how it was chosen are not.
+    What was loaded is part of identity by its content, and what is frozen by its names, so where weights lie and how
+    they and the names were chosen are not.
     """
 
-    include: tuple[Text, ...] = setting((), "patterns of the parameters to load; none loads all", identity=NEVER)
-    exclude: tuple[Text, ...] = setting(
+    include: Names = setting((), "patterns of the parameters to load; none loads all", identity=NEVER)
+    exclude: Names = setting(
         (), "patterns of parameters that stay fresh, such as 'output.*' for a new head", identity=NEVER
     )
-    rename: tuple[Text, ...] = setting(
+    rename: Names = setting(
         (), "'OLD=NEW': what a name in the file begins with, and what it begins with in the model", identity=NEVER
     )
-    freeze: tuple[Text, ...] = setting(
-        (), "patterns of parameters that are not trained; a norm that is frozen whole keeps its statistics", identity=()
+    freeze: Names = setting(
+        (),
+        "patterns of parameters that are not trained; a norm that is frozen whole keeps its statistics",
+        identity=NEVER,
     )
 
     @property

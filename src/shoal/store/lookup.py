@@ -20,8 +20,8 @@ def resolve(runs: Path, text: str, *, leave_out: Callable[[RunFolder], bool] | N
     """Return the run that `text` means: a folder's path, a label, a name, or four or more digits of a signature.
 
     `/seed-n` after a name or a signature chooses among seeds. Raises StoreError for none (with the nearest) and for
-    more than one (with the candidates). Only a path leads out of `runs`: labels are compared, never joined. Where
-    several runs are meant, those that `leave_out` says are not.
+    more than one (with the candidates). Only a path leads out of `runs`: labels are compared, never joined. A name or a
+    label never means a run that is to be left out.
     """
     if at_path := _at_path(text):
         return at_path
@@ -30,8 +30,9 @@ def resolve(runs: Path, text: str, *, leave_out: Callable[[RunFolder], bool] | N
     chosen = _matching(every, experiment, seed)
     if not seed:
         chosen = [run for run in chosen if SEED.fullmatch(run.folder.path.name)]
-    if len(chosen) > 1 and leave_out is not None:
-        chosen = [run for run in chosen if not leave_out(run.folder)] or chosen
+    if leave_out is not None:
+        every = [run for run in every if run not in chosen or not leave_out(run.folder)]
+        chosen = [run for run in chosen if run in every]
     if not chosen:
         raise StoreError(_unknown(runs, text, every))
     return _the_only(text, sorted((run.folder for run in chosen), key=lambda folder: folder.label))

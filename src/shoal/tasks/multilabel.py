@@ -26,9 +26,11 @@ def build(part: Part, targets: Targets) -> Task:
     assert isinstance(part, parts.Multilabel)
     expected = "expected an array [N, K] of 0 and 1, one column a label"
     if targets.classes is not None:
+        of_text = bool(targets.target_shape)
+        what = "blocks of tokens" if of_text else f"labels of {targets.classes} classes, one an example"
         raise RecipeError(
-            f"task.name = multilabel: the targets of this dataset are labels of {targets.classes} classes, one an "
-            f"example: {expected}. Choose task=classification."
+            f"task.name = multilabel: the targets of this dataset are {what}: {expected}. Choose "
+            f"task={'language_modelling' if of_text else 'classification'}."
         )
     if len(targets.target_shape) != 1:
         raise RecipeError(

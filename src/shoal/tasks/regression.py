@@ -35,7 +35,8 @@ def build(part: Part, targets: Targets) -> Task:
     if targets.classes is not None:
         raise RecipeError(
             f"task.name = regression: the targets of this dataset are labels of {targets.classes} classes: expected "
-            "real values. Choose task=classification, or convert the targets to float."
+            f"real values. Choose task={'language_modelling' if targets.target_shape else 'classification'}, or "
+            "convert the targets to float."
         )
     if len(targets.target_shape) > 1:
         raise RecipeError(
