@@ -174,6 +174,10 @@ def test_a_text_in_other_tokens_is_refused_unless_the_embedding_stays_fresh(tmp_
     swapped = TEXT.translate(str.maketrans("cat", "CAT"))  # as many characters, but others
     with pytest.raises(RecipeError, match=r"reads other tokens than this text is in.*init.exclude=\[embed,output\]"):
         shoal.train(GPT, dataset=shoal.text(swapped, context=8), init={"from": source.label}, runs=tmp_path, quiet=True)
+    source.export(weights=tmp_path / "w.safetensors", quiet=True)  # the file knows it too
+    keys = {"init": {"from": str(tmp_path / "w.safetensors")}, "runs": tmp_path, "quiet": True}
+    with pytest.raises(RecipeError, match=r"reads other tokens"):
+        shoal.train(GPT, dataset=shoal.text(swapped, context=8), **keys)
     fresh = {"from": source.label, "exclude": "[embed,output]"}
     assert shoal.train(GPT, dataset=shoal.text(swapped, context=8), init=fresh, runs=tmp_path, quiet=True).status
     known = shoal.text(TEXT.upper().lower()[:400], tokenizer=source.tokenizer(), context=8)

@@ -53,8 +53,8 @@ def export(
 def write_weights(folder: RunFolder, path: Path) -> None:
     """Write the best weights of a run where it kept them, else its last, by the names of the state dict.
 
-    The file says where they come from: its metadata have `run`, `signature`, `seed`, `recipe` (YAML), and `labels`
-    and `normalisation` (JSON) where there are.
+    The file says where they come from: its metadata have `run`, `signature`, `seed`, `recipe` (YAML), and `labels`,
+    `normalisation` and `encoding` (how a raw input is read; JSON) where there are.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights_of(folder).items()}
     content = save(tensors, {"format": "pt", **origin(folder)})
@@ -87,7 +87,7 @@ def origin(folder: RunFolder) -> dict[str, str]:
         "seed": str(facts.get("seed")),
         "recipe": recipe_of(folder).to_yaml(),
     }
-    return found | {key: json.dumps(data[key]) for key in ("labels", "normalisation") if data.get(key)}
+    return found | {key: json.dumps(data[key]) for key in ("labels", "normalisation", "encoding") if data.get(key)}
 
 
 class Raw(nn.Module):

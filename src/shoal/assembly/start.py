@@ -8,6 +8,7 @@ the experiment by its content, wherever it came from. Nothing is unpickled.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 
@@ -65,11 +66,25 @@ def tokens_of(init: Init, *, runs: Path) -> Mapping[str, Any] | None:
 
     The rows of an embedding are those of its tokens: it is of use for the same tokens only.
     """
-    if init.source is None or _is_file(init.source) or not _loads(init, EMBEDDING):
+    if init.source is None or not _loads(init, EMBEDDING):
         return None
-    facts: Mapping[str, Any] = record.read(_run(init.source, runs)).get("data") or {}
-    encoding: Mapping[str, Any] = facts.get("encoding") or {}
+    encoding = _encoding_in(init.source) if _is_file(init.source) else _encoding_of(_run(init.source, runs))
     return encoding if encoding.get("kind") == "text" else None
+
+
+def _encoding_of(folder: RunFolder) -> Mapping[str, Any]:
+    facts: Mapping[str, Any] = record.read(folder).get("data") or {}
+    return facts.get("encoding") or {}
+
+
+def _encoding_in(source: str) -> Mapping[str, Any]:
+    """What `shoal export` wrote into a file; nothing where it was written by another program."""
+    try:
+        with safe_open(Path(source).expanduser(), "pt") as file:
+            said: Mapping[str, str] = file.metadata() or {}
+        return json.loads(said.get("encoding", "{}"))
+    except (SafetensorError, OSError, ValueError):  # what is wrong with the file is said when it is loaded
+        return {}
 
 
 def check_tokens(init: Init, encoding: Mapping[str, Any] | None, *, runs: Path) -> None:
