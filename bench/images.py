@@ -29,6 +29,7 @@ from pathlib import Path
 from step import Turns, by_hand, by_shoal, until_turn
 
 BATCH = 128
+SAVE_STEPS = 20  # about three seconds of one's own turns: the clock, which saves otherwise, counts the other's as well
 SECONDS = 2.0  # of one measurement of `input`, at least
 CASES = ("train", "input", "first_use")
 
@@ -39,6 +40,7 @@ def workshop(folder: Path, steps: int):
     from shoal.recipe.compose import compose
 
     words = [f"dataset.path={folder}", "dataset.valid=512", f"budget.steps={steps}", f"evaluate.every={steps}"]
+    words += [f"checkpoint.every={SAVE_STEPS}"]
     return Workshop(compose("cifar10_resnet", words))
 
 

@@ -20,6 +20,7 @@ from shoal.assembly import samples
 from shoal.assembly.build import Workshop
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.explain import changes_since
+from shoal.assembly.heap import keep_heap
 from shoal.assembly.objects import Objects
 from shoal.assembly.recorder import RunRecorder
 from shoal.assembly.screen import Screen
@@ -51,6 +52,7 @@ def conduct(
     raised, once `run.json` says so. A run that was asked to stop returns with the status 'stopped'.
     """
     pulse = Pulse()
+    keep_heap()
     with preserved(), gradients(), determinism(recipe.deterministic):
         workshop = Workshop(recipe, objects, runs)
         workshop.check()

@@ -80,7 +80,8 @@ def _encoding_of(folder: RunFolder) -> Mapping[str, Any]:
 def _encoding_in(source: str) -> Mapping[str, Any]:
     """What `shoal export` wrote into a file; nothing where it was written by another program."""
     try:
-        with safe_open(Path(source).expanduser(), "pt") as file:
+        opened: Any = safe_open(Path(source).expanduser(), "pt")
+        with opened as file:
             said: Mapping[str, str] = file.metadata() or {}
         return json.loads(said.get("encoding", "{}"))
     except (SafetensorError, OSError, ValueError):  # what is wrong with the file is said when it is loaded
