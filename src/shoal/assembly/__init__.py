@@ -3,9 +3,10 @@
 `conduct` is the life of one run, from a recipe to a finished folder; `build` makes what it needs.
 """
 
-from shoal.assembly.build import Workshop, build_model
+from shoal.assembly.build import Workshop
 from shoal.assembly.conduct import conduct
 from shoal.assembly.export import export
+from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects, from_python
 from shoal.assembly.registry import dataset, import_modules, model, optimizer, task
 from shoal.assembly.screen import Screen

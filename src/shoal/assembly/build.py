@@ -5,39 +5,33 @@ Everything that can be wrong with a recipe is found here, before a folder is mad
 
 from __future__ import annotations
 
-import inspect
 import re
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 from torch.utils.data import Dataset
 
-from shoal import datasets, models, optim, tasks
+from shoal import datasets, models, optim
 from shoal.assembly import trial
 from shoal.assembly.devices import choose
+from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
+from shoal.assembly.purpose import build_task, evaluation_batch
 from shoal.assembly.registry import OWN
-from shoal.assembly.source import classes_of, digest, qualified_name
+from shoal.assembly.source import classes_of, digest
 from shoal.assembly.start import Start, check_tokens, start, tokens_of
 from shoal.datasets import Batches, Data, Examples, Stream, StreamBatches
 from shoal.errors import RecipeError, nearest
 from shoal.recipe import Recipe, canonical, signature
 from shoal.recipe.parts import DatasetPart
-from shoal.rng import key
 from shoal.tasks import Task
 from shoal.training import Agenda, BestWeights, Callback, EarlyStop, Evaluation, Plan, ScheduledHypers, SoloEngine
 from shoal.training.hypers import scheduled
-from shoal.training.solo import evaluating
-
-EVALUATION_BATCH = 512
-"""Examples in an evaluation batch, at least: results depend on it in the last bits, so it is no setting."""
 
 
 @dataclass(frozen=True)
@@ -248,67 +242,3 @@ class Workshop:
                 f"{path} = {metric!r}: no such metric is measured: {hint}There are: {', '.join(measured)}."
             )
         return measured[metric]
-
-
-def evaluation_batch(recipe: Recipe, data: Data) -> int:
-    """Return how many examples are evaluated at once: fewer where each has many targets (the tokens of a block)."""
-    return max(recipe.batch_size, EVALUATION_BATCH // prod(data.target_shape) if data.classes else EVALUATION_BATCH)
-
-
-def build_task(recipe: Recipe, data: Data, objects: Objects, device: torch.device) -> Task:
-    """Return the task of a recipe for its data, with a loss passed from Python in place of its own."""
-    facts: dict[str, Any] = {
-        "classes": data.classes,
-        "target_shape": data.target_shape,
-        "class_counts": data.class_counts,
-        "device": device,
-        "multilabel": data.multilabel,
-        "label_shares": data.label_shares,
-        "characters_per_token": float((data.encoding or {}).get("characters_per_token", 1.0)),
-    }
-    if recipe.task.name == "external" and objects.loss is None:
-        source = getattr(recipe.task, "source", "") or "a function"
-        raise RecipeError(
-            f"task.name = external: the loss is {source}, passed from Python, and nothing is imported because a file "
-            "says so. Pass it again: loss=FUNCTION in shoal.train or shoal.load."
-        )
-    task = tasks.usual(**facts) if recipe.task.name == "external" else tasks.build(recipe.task, **facts)
-    return task if objects.loss is None else tasks.with_loss(task, objects.loss)
-
-
-def build_model(recipe: Recipe, objects: Objects, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-    """Return the network of a recipe with its initial weights, on the CPU; the caller's generator is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(key(recipe.seed, "weights"))
-        if objects.model is None:
-            built = models.build(recipe.model, input_shape=input_shape, outputs=outputs)
-        else:
-            built = _external(objects.model, input_shape=input_shape, outputs=outputs)
-        if any(is_lazy(parameter) for parameter in built.parameters()):  # nn.LazyLinear: shapes come from a first batch
-            with torch.no_grad(), evaluating(built):
-                built(torch.zeros(1, *input_shape))
-        return built
-
-
-def _external(factory: Any, **supplied: Any) -> nn.Module:
-    """Call a factory passed from Python, with those of `input_shape` and `outputs` that it has as parameters."""
-    if isinstance(factory, nn.Module):
-        qualified_name(factory, "model")  # refuses an instance, and says what to pass
-    parameters = inspect.signature(factory).parameters
-    needed = [
-        name
-        for name, parameter in parameters.items()
-        if parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        and name not in supplied
-    ]
-    if needed:
-        raise RecipeError(
-            f"model={getattr(factory, '__qualname__', factory)}: its parameter '{needed[0]}' has no value. Shoal fills "
-            "in input_shape and outputs; bind the others with functools.partial, or register it: @shoal.model('name')."
-        )
-    built = factory(**{name: value for name, value in supplied.items() if name in parameters})
-    if not isinstance(built, nn.Module):
-        named = getattr(factory, "__qualname__", factory)
-        raise RecipeError(f"model={named} returned {type(built).__name__}: expected a torch.nn.Module.")
-    return built

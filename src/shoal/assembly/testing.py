@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from shoal import datasets
-from shoal.assembly.build import build_task, evaluation_batch
 from shoal.assembly.devices import choose
 from shoal.assembly.objects import Objects
+from shoal.assembly.purpose import build_task, evaluation_batch
 from shoal.assembly.trained import normalisation_of, recipe_of, trained_model
 from shoal.datasets import Data
 from shoal.errors import DataError, StoreError

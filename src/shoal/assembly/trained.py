@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shoal.assembly.build import build_model
+from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
 from shoal.assembly.weights import weights_of
 from shoal.datasets import Normalisation
