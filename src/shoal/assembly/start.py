@@ -8,7 +8,6 @@ the experiment by its content, wherever it came from. Nothing is unpickled.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,17 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 
-from shoal.assembly.weights import weights_of
+from shoal.assembly.weight_source import encoding_at, weights_at
 from shoal.datasets.digest import add_tensor
-from shoal.errors import RecipeError, StoreError, nearest
+from shoal.errors import RecipeError, nearest
 from shoal.optim.table import NORMS
-from shoal.recipe import yaml_text
 from shoal.recipe.schema import Init
-from shoal.store import RunFolder, is_live, record, resolve
 from shoal.training.solo import weights_of as weights_in
 
 EMBEDDING = "embed.weight"
@@ -68,24 +63,8 @@ def tokens_of(init: Init, *, runs: Path) -> Mapping[str, Any] | None:
     """
     if init.source is None or not _loads(init, EMBEDDING):
         return None
-    encoding = _encoding_in(init.source) if _is_file(init.source) else _encoding_of(_run(init.source, runs))
+    encoding = encoding_at(init.source, runs)
     return encoding if encoding.get("kind") == "text" else None
-
-
-def _encoding_of(folder: RunFolder) -> Mapping[str, Any]:
-    facts: Mapping[str, Any] = record.read(folder).get("data") or {}
-    return facts.get("encoding") or {}
-
-
-def _encoding_in(source: str) -> Mapping[str, Any]:
-    """What `shoal export` wrote into a file; nothing where it was written by another program."""
-    try:
-        opened: Any = safe_open(Path(source).expanduser(), "pt")
-        with opened as file:
-            said: Mapping[str, str] = file.metadata() or {}
-        return json.loads(said.get("encoding", "{}"))
-    except (SafetensorError, OSError, ValueError):  # what is wrong with the file is said when it is loaded
-        return {}
 
 
 def check_tokens(init: Init, encoding: Mapping[str, Any] | None, *, runs: Path) -> None:
@@ -122,7 +101,7 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
 
 def _loaded(init: Init, model: nn.Module, runs: Path) -> tuple[str, tuple[str, ...]]:
     assert init.source is not None
-    found, where = _weights(init.source, runs)
+    found, where = weights_at(init.source, runs)
     offered = _renamed(found, init.rename)
     own = weights_in(model)
     wanted = {name for pattern in init.include for name in _matching(pattern, own, "init.include")} or set(own)
@@ -158,55 +137,6 @@ def _check_values(source: str, name: str, found: Tensor, *, like: Tensor) -> Non
         )
     if found.is_floating_point() and not bool(found.isfinite().all()):
         raise RecipeError(f"init.from = {source}: {name} holds NaN or infinity there: nothing can be trained from it.")
-
-
-def _weights(source: str, runs: Path) -> tuple[Mapping[str, Tensor], str]:
-    """The tensors of a safetensors file, or of a run; and what to call it."""
-    if _is_file(source):
-        path = Path(source).expanduser()
-        return _from_file(path, source), str(path)
-    folder = _run(source, runs)
-    if is_live(folder):
-        raise RecipeError(
-            f"init.from = {source}: the run {folder.label} is being trained, so its weights are not final. Wait for "
-            "its end; or take its last checkpoint as it is now: shoal export RUN --weights FILE.safetensors."
-        )
-    return weights_of(folder), folder.label
-
-
-def _is_file(source: str) -> bool:
-    path = Path(source).expanduser()
-    return path.suffix == ".safetensors" or path.is_file()
-
-
-def _run(source: str, runs: Path) -> RunFolder:
-    try:
-        return resolve(runs, source, leave_out=lambda folder: _started_from(folder, source))
-    except StoreError as error:
-        raise RecipeError(f"init.from = {source}: expected a run or a .safetensors file: {error}") from error
-
-
-def _started_from(folder: RunFolder, source: str) -> bool:
-    """Whether a run's own recipe has the same words: a name means the run that was there first, not what came of it."""
-    try:
-        mapping: Any = yaml_text.load(folder.recipe.read_bytes(), str(folder.recipe))
-        return bool(mapping["init"]["from"] == source)
-    except (OSError, RecipeError, KeyError, TypeError):  # no recipe, or one from before `init`: it may be meant
-        return False
-
-
-def _from_file(path: Path, source: str) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise RecipeError(f"init.from = {source}: there is no such file.")
-    if path.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl"):
-        raise RecipeError(
-            f"init.from = {source}: a pickle may run any code when it is loaded, and is not read. Convert it where you "
-            "trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')."
-        )
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise RecipeError(f"init.from = {source}: this is no complete safetensors file ({error}).") from error
 
 
 def _renamed(found: Mapping[str, Tensor], renames: Sequence[str]) -> dict[str, Tensor]:
