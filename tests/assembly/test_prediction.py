@@ -168,7 +168,9 @@ def test_what_is_no_input_is_told(name: str, content: Any, message: str, run: sh
 
 def test_no_pictures_are_told(digits: shoal.Run) -> None:
     for shape in ((0, 8, 8), (5, 4, 16), (5, 64, 1)):
-        with pytest.raises(InputError, match=r"This run predicts from pictures, or arrays of shape \[1, 8, 8\]"):
+        with pytest.raises(
+            InputError, match=r"This run predicts from files of pictures, or arrays of shape \[1, 8, 8\]"
+        ):
             digits.predict(np.zeros(shape))
 
 
@@ -225,3 +227,21 @@ def test_a_run_on_text_is_sampled(tmp_path: Path) -> None:
     found = shoal.train(keys, dataset=shoal.text("abc" * 100, context=8), runs=tmp_path, quiet=True)
     with pytest.raises(InputError, match=r"was trained on text, which is sampled: run.sample\(prompt\)"):
         found.predict(X)
+
+
+def test_other_rows_without_splits_are_tested_all(table: shoal.Run, tmp_path: Path) -> None:
+    new = pandas.DataFrame({"size": [1.0, 2.0, 3.0, 4.0], "kind": ["a", "b", "a", "b"], "price": [2.0, 5.0, 6.0, 9.0]})
+    new.to_csv(tmp_path / "new.csv", index=False)
+    found = table.test(path=str(tmp_path / "new.csv"))
+    predicted = np.array(table.predict(new).predicted)
+    assert found["test.loss"] == pytest.approx(np.square(predicted - new["price"].to_numpy()).mean(), rel=1e-4)
+    with pytest.raises(InputError, match=r"has no test split; it has: train, valid"):
+        table.test()  # its own data were cut
+
+
+def test_several_values_are_told_under_their_names(tmp_path: Path) -> None:
+    pandas.DataFrame({**ROWS, "rent": ROWS["size"]}).to_csv(tmp_path / "rows.csv", index=False)
+    dataset = {"name": "table", "path": str(tmp_path / "rows.csv"), "target": ["price", "rent"]}
+    keys = {**QUICK, "task": "regression", "batch_size": 16, "budget": {"steps": 5}}
+    found = shoal.train(keys, dataset=dataset, runs=tmp_path, quiet=True).predict({"size": [1.0], "kind": ["a"]})
+    assert list(found.rows()[0]["predicted"]) == ["price", "rent"]

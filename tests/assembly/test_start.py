@@ -239,7 +239,10 @@ class Trap:
         ({"from": "{file}", "rename": ["module"]}, r"init.rename = 'module': expected OLD=NEW"),
         ({"from": "{file}", "rename": ["module.="]}, r"no name begins with 'module.'; there are 0.bias"),
         ({"from": "{prefixed}"}, r"no name there is that of a parameter to load. There: model.0.bias.*init.rename"),
-        ({"from": "{other_shape}"}, r"3.bias has shape \[9\] there and \[3\] in the model.*init.exclude=\[3.\*\]"),
+        (
+            {"from": "{other_shape}"},
+            r"3.bias has shape \[9\] there and \[3\] in the model, and 1 more differ.*init.exclude=\[3\]",
+        ),
         ({"from": "{file}", "exclude": ["*"]}, r"init.exclude leaves nothing to load"),
         (
             {"from": "{twice}", "rename": ["module.="]},
@@ -247,6 +250,7 @@ class Trap:
         ),
         ({"from": "{integers}"}, r"0.bias is int8 there and float32 in the model. Store it as that"),
         ({"from": "{nan}"}, r"0.bias holds NaN or infinity there"),
+        ({"from": "{wide}"}, r"nothing there fits this model: 0.bias, for one, has shape \[6\] there and \[5\]"),
         ({"from": "{torn}"}, r"torn.safetensors: this is no complete safetensors file"),
         ({"from": "{text}"}, r"notes.txt: this is no complete safetensors file"),
     ],
@@ -259,6 +263,7 @@ def test_what_cannot_be_loaded_is_told(keys: dict[str, object], message: str, tm
         "twice": tmp_path / "twice.safetensors",
         "integers": tmp_path / "integers.safetensors",
         "nan": tmp_path / "nan.safetensors",
+        "wide": saved(tmp_path / "wide.safetensors", nn.Sequential(nn.Linear(4, 6))),
         "torn": tmp_path / "torn.safetensors",
         "text": tmp_path / "notes.txt",
     }

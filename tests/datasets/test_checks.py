@@ -94,3 +94,12 @@ def test_splits_agree_on_several_labels(part: Callable[..., Any]):
     pairs = {"train": (np.zeros((2, 3)), flags), "test": (np.zeros((2, 3)), flags / 2)}
     with pytest.raises(DataError, match=r"the targets of train are integers of 0 and 1.*and those of test are not"):
         from_objects(pairs, part(valid=0))
+
+
+def test_targets_far_from_what_a_network_begins_with_are_said(part: Callable[..., Any]):
+    y = np.linspace(4_000, 9_000, 20)
+    (note,) = [
+        note for note in from_objects((np.zeros((20, 3)), y), part(valid=0)).notes if "nothing scales them" in note
+    ]
+    assert note.startswith("targets: mean 6500, deviation 1517 in train")
+    assert not any("scales" in note for note in from_objects((np.zeros((20, 3)), y / 1_000), part(valid=0)).notes)

@@ -78,7 +78,8 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
     recorder = None
     try:
         if not record.read(folder):
-            for sentence in changes_since(folder.path.parent.parent, workshop.identity, workshop.recipe.seed):
+            runs, path = folder.path.parent.parent, _data_facts(workshop)["path"]
+            if sentence := changes_since(runs, workshop.identity, workshop.recipe.seed, path=path):
                 screen.say(sentence)
         recorder = _open(workshop, folder, screen)
         _train(workshop, folder, recorder, screen, pulse)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,22 +17,29 @@ MEANT = {"init", "frozen"}
 """Digests that change because a person said something else, with keys that are in no signature."""
 
 
-def changes_since(runs: Path, identity: Mapping[str, Any], seed: int) -> Iterator[str]:
-    """Yield a sentence for each run in a runs folder with this recipe and seed, but other data or code.
+def changes_since(runs: Path, identity: Mapping[str, Any], seed: int, *, path: str | None) -> str | None:
+    """Return a sentence on the newest run with this recipe and seed, but other data at this path, or other code.
 
-    `identity` is what the new run's signature is made of (`recipe.canonical`). A run that cannot be read is left out.
+    `identity` is what the new run's signature is made of (`recipe.canonical`), `path` where its data lie. Runs that
+    cannot be read are left out.
     """
     now = cast(Digests, identity.get("digests") or {})
-    for path in sorted(runs.glob(f"*/seed-{seed}/run.json")):
-        folder = RunFolder(path.parent)
+    found: list[tuple[str, str]] = []
+    for file in sorted(runs.glob(f"*/seed-{seed}/run.json")):
+        folder = RunFolder(file.parent)
         try:
-            known = cast(Mapping[str, Any], record.read(folder).get("identity") or {})
+            known = record.read(folder)
         except StoreError:
             continue
-        before = cast(Digests, known.get("digests") or {})
-        changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-        if MEANT & set(changed):
-            continue
-        if changed and known.get("recipe") == identity["recipe"]:
+        before = cast(Mapping[str, Any], known.get("identity") or {})
+        changed = _changed(cast(Digests, before.get("digests") or {}), now)
+        if "dataset" in changed and (known.get("data") or {}).get("path") != path:
+            continue  # other data were named
+        if changed and not MEANT & set(changed) and before.get("recipe") == identity["recipe"]:
             what = " and ".join(NAMES.get(key, f"the source of the {key}") for key in changed)
-            yield f"{what} changed since {folder.label}: this is another run."
+            found.append((str(known.get("started")), f"{what} changed since {folder.label}: this is another run."))
+    return max(found)[1] if found else None
+
+
+def _changed(before: Digests, now: Digests) -> list[str]:
+    return sorted(key for key in {*before, *now} if before.get(key) != now.get(key))

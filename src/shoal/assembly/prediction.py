@@ -59,7 +59,7 @@ class Predictions:
 
     def rows(self, *, top: int = 3) -> list[dict[str, Any]]:
         """Return a mapping an input, as `--json` prints them; `top` is how many classes are told with probabilities."""
-        told = [{"input": name, "predicted": found} for name, found in zip(self.inputs, self.predicted, strict=True)]
+        told = [{"input": name, "predicted": found} for name, found in zip(self.inputs, self._named(), strict=True)]
         if self.kind != "values":
             for row, chances in zip(told, self.probabilities, strict=True):
                 count = min(top, len(self.names)) if self.kind == "class" else len(self.names)
@@ -68,6 +68,12 @@ class Predictions:
                 found = cast("list[float]", likeliest.values.tolist())
                 row["probabilities"] = {self.names[at]: chance for at, chance in zip(places, found, strict=True)}
         return told
+
+    def _named(self) -> list[Any]:
+        """The predictions; several values under their names."""
+        if self.kind != "values" or self.outputs.ndim != 2 or not 1 < len(self.names) == self.outputs.shape[1]:
+            return self.predicted
+        return [dict(zip(self.names, row, strict=True)) for row in self.predicted]
 
     @staticmethod
     def _of(flags: Tensor) -> list[int]:

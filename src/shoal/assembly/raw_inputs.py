@@ -104,7 +104,10 @@ def _files(path: Path, facts: Mapping[str, Any]) -> Iterable[Path]:
         raise InputError(f"{path}: there is no such file. This run predicts from {expected(facts)}.")
     inside = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
     if not inside:
-        raise InputError(f"{path}: the folder has no files in it. This run predicts from {expected(facts)}.")
+        raise InputError(
+            f"{path}: the folder has no files in it, and folders in it are not searched: name them. This run predicts "
+            f"from {expected(facts)}."
+        )
     return inside
 
 
@@ -123,7 +126,7 @@ def expected(facts: Mapping[str, Any]) -> str:
     shape = facts["input_shape"]
     arrays = f"arrays of shape {shape} or {['N', *shape]} in .npy files".replace("'", "")
     encoding: Encoding = facts.get("encoding") or {}
-    words = {"image": "pictures, or ", "table": "rows of a CSV or Parquet file, or "}
+    words = {"image": "files of pictures, or ", "table": "rows of a CSV or Parquet file, or "}
     return words.get(encoding.get("kind", ""), "") + arrays
 
 

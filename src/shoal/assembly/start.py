@@ -111,13 +111,8 @@ def _loaded(init: Init, model: nn.Module, runs: Path) -> tuple[str, tuple[str, .
     both = sorted(wanted & set(offered))
     if not any(name in both for name, _ in model.named_parameters()):
         raise RecipeError(_no_match(init.source, own, offered))
+    _check_shapes(init.source, {name: (offered[name].shape, own[name].shape) for name in both})
     for name in both:
-        if own[name].shape != offered[name].shape:
-            raise RecipeError(
-                f"init.from = {init.source}: {name} has shape {list(offered[name].shape)} there and "
-                f"{list(own[name].shape)} in the model. To keep it fresh, leave it out: "
-                f"init.exclude=[{name.rpartition('.')[0] or name}.*]."
-            )
         _check_values(init.source, name, offered[name], like=own[name])
     digest = hashlib.sha256()
     with torch.no_grad():
@@ -125,6 +120,25 @@ def _loaded(init: Init, model: nn.Module, runs: Path) -> tuple[str, tuple[str, .
             own[name].copy_(offered[name])
             add_tensor(digest, name, own[name].cpu())
     return digest.hexdigest(), _report(where, both, own, offered)
+
+
+def _check_shapes(source: str, shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]]) -> None:
+    """Raise RecipeError where tensors have other shapes there than in the model, with what leaves them out."""
+    wrong = {name: pair for name, pair in shapes.items() if tuple(pair[0]) != tuple(pair[1])}
+    if not wrong:
+        return
+    name, (there, here) = next(iter(wrong.items()))
+    if len(wrong) == len(shapes):
+        raise RecipeError(
+            f"init.from = {source}: nothing there fits this model: {name}, for one, has shape {list(there)} there and "
+            f"{list(here)} in the model. Choose weights of such a model."
+        )
+    modules = dict.fromkeys(found.rpartition(".")[0] or found for found in wrong)
+    more = f", and {len(wrong) - 1} more differ" if len(wrong) > 1 else ""
+    raise RecipeError(
+        f"init.from = {source}: {name} has shape {list(there)} there and {list(here)} in the model{more}. To keep them "
+        f"fresh, leave them out: init.exclude=[{','.join(modules)}]."
+    )
 
 
 def _check_values(source: str, name: str, found: Tensor, *, like: Tensor) -> None:

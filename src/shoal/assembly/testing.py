@@ -28,7 +28,8 @@ def test_run(
 ) -> dict[str, float]:
     """Return the metrics of a run's best weights (its last, where it kept none) on a split, named `test.accuracy`.
 
-    `path` measures on other data. Raises DataError where the data are not those of the training and no path says so.
+    `path` measures on other data: on their test split, or on all of them where they have no splits. Raises DataError
+    where the data are not those of the training and no path says so.
     """
     facts = record.read(folder)
     known: dict[str, Any] = facts.get("data") or {}
@@ -47,12 +48,16 @@ def test_run(
             f"the data are not those that {folder.label} was trained on (content {data.digest[:12]}, then "
             f"{str(recorded)[:12]}). {advice}"
         )
-    if split not in data.splits:
+    measured = split
+    if path is not None and split == "test" and split not in data.splits:  # other data without splits: all of them
+        data = _data(_uncut(recipe), own, None if same else known.get("encoding"))
+        measured = "train" if set(data.splits) == {"train"} else split
+    if measured not in data.splits:
         raise DataError(f"{recipe.dataset.name} has no {split} split; it has: {', '.join(data.splits)}.")
     where = choose(device)
     task = build_task(recipe, data, objects, where)
     batches = datasets.batches(
-        data.splits[split],
+        data.splits[measured],
         batch_size=evaluation_batch(recipe, data),
         seed=recipe.seed,
         drop_last=False,
@@ -90,6 +95,13 @@ def with_path(recipe: Recipe, path: str | None) -> Recipe:
         return recipe
     mapping: dict[str, Any] = recipe.mapping()
     mapping["dataset"]["path"] = path
+    return parse(mapping)
+
+
+def _uncut(recipe: Recipe) -> Recipe:
+    """The recipe with nothing cut off for valid, and blocks of a text that do not overlap."""
+    mapping: dict[str, Any] = recipe.mapping()
+    mapping["dataset"] |= {key: value for key, value in (("valid", 0), ("stride", None)) if key in mapping["dataset"]}
     return parse(mapping)
 
 

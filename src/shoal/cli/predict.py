@@ -90,4 +90,6 @@ def _line(row: dict[str, Any], *, width: int) -> str:
 def _values(found: Any) -> str:
     if isinstance(found, list):
         return "  ".join(map(_values, cast("list[Any]", found)))
+    if isinstance(found, dict):
+        return "  ".join(f"{name} {_values(value)}" for name, value in cast("dict[str, Any]", found).items())
     return f"{found:.6g}"

@@ -17,6 +17,11 @@ from shoal.datasets.examples import Data, Examples
 from shoal.errors import DataError, unknown
 from shoal.recipe.parts import DatasetPart
 
+FAR = 30.0
+"""Real targets with a mean or a deviation beyond this are far from where a fresh network begins."""
+MOST = 100_000
+"""Targets that are looked at for that."""
+
 
 def prepare(
     pairs: Mapping[str, tuple[Any, Any]],
@@ -48,7 +53,7 @@ def prepare(
         class_counts=None if classes is None else _counts(train, classes),
         digest=identity,
         normalisation=constants(train) if part.normalise else None,
-        notes=(*notes, *said),
+        notes=(*notes, *said, *_scale(train, several)),
         multilabel=several,
         label_shares=None if several is False else _shares(train),
         labels=None if labels is None else tuple(labels),
@@ -78,6 +83,21 @@ def _multilabel(splits: Mapping[str, Examples]) -> bool | None:
         return True
     may = all(found.targets.ndim == 2 and zeros_and_ones(found.targets) for found in splits.values())
     return None if may else False
+
+
+def _scale(train: Examples, several: bool | None) -> list[str]:
+    """A sentence on real targets that are far from where a fresh network begins: at 0, with a deviation near 1."""
+    if several or not train.targets.is_floating_point():
+        return []
+    some = torch.linspace(0, len(train) - 1, min(len(train), MOST)).long()
+    targets = train.targets[some if train.rows is None else train.rows[some]].to(torch.float64)
+    deviation, mean = float(targets.std(correction=0)), float(targets.mean())
+    if max(abs(mean), deviation) <= FAR:
+        return []
+    return [
+        f"targets: mean {mean:.4g}, deviation {deviation:.4g} in train, and nothing scales them: networks learn such "
+        "values slowly. Divide them, or give (target - mean) / deviation"
+    ]
 
 
 def _shares(train: Examples) -> tuple[float, ...]:
