@@ -53,7 +53,9 @@ def test_run(
         data = _data(_uncut(recipe), own, None if same else known.get("encoding"))
         measured = "train" if set(data.splits) == {"train"} else split
     if measured not in data.splits:
-        raise DataError(f"{recipe.dataset.name} has no {split} split; it has: {', '.join(data.splits)}.")
+        raise DataError(
+            f"{recipe.dataset.name} has no {split} split; it has: {', '.join(data.splits)}. Say which: split={list(data.splits)[-1]}."
+        )
     where = choose(device)
     task = build_task(recipe, data, objects, where)
     batches = datasets.batches(
