@@ -54,7 +54,8 @@ def test_run(
         measured = "train" if set(data.splits) == {"train"} else split
     if measured not in data.splits:
         raise DataError(
-            f"{recipe.dataset.name} has no {split} split; it has: {', '.join(data.splits)}. Say which: split={list(data.splits)[-1]}."
+            f"{recipe.dataset.name} has no {split} split; it has: {', '.join(data.splits)}. Say which: "
+            f"split={list(data.splits)[-1]}."
         )
     where = choose(device)
     task = build_task(recipe, data, objects, where)
