@@ -50,18 +50,8 @@ def sync_folder(folder: Path) -> None:
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write `data` to `path` so that readers see the old file or the new one, never a part of it."""
-    content = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager

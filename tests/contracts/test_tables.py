@@ -20,7 +20,7 @@ from shoal.recipe.fields import NEVER, marks
 from shoal.recipe.parse import parse
 from shoal.recipe.tables import TABLES
 from shoal.schedules import CURVES, factors
-from shoal.tasks import Task
+from shoal.tasks import Targets, Task
 from shoal.tasks import table as tasks
 
 BUILDERS: dict[str, Mapping[str, Any]] = {
@@ -174,7 +174,7 @@ PURPOSES = [(name, *targets) for name, kinds in TASKS.items() for targets in kin
 
 def task_with_data(name: str, classes: int | None, shape: tuple[int, ...]) -> tuple[Task, Tensor, Tensor]:
     part = parse({"task": {"name": name}}).task
-    task = tasks.build(part, classes=classes, target_shape=shape, class_counts=None, device=CPU)
+    task = tasks.build(part, Targets(classes, shape, None, CPU))
     generator = torch.Generator().manual_seed(0)
     outputs = torch.randn(12, *(shape if classes else ()), task.outputs, generator=generator)
     labels = torch.randint(0, classes or 2, (12, *shape), generator=generator)

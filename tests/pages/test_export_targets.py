@@ -47,7 +47,10 @@ def test_what_cannot_be_meant_is_refused(
 def test_with_force_what_is_there_may_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "h.csv").touch()
     (tmp_path / "projector").mkdir()
-    Targets(history=tmp_path / "h.csv", tensorboard=tmp_path).check(force=True)
+    for there in (Targets(history=tmp_path / "h.csv"), Targets(tensorboard=tmp_path)):
+        there.check(force=True)
+        with pytest.raises(InputError, match=r"--force"):
+            there.check(force=False)
     Targets(tensorboard=tmp_path / "new" / "board").check(force=False)
 
 

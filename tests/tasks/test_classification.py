@@ -14,7 +14,7 @@ from torch import Tensor
 
 from shoal.errors import RecipeError
 from shoal.recipe import parse
-from shoal.tasks import Task, build
+from shoal.tasks import Targets, Task, build
 
 from .means import whole
 
@@ -25,7 +25,7 @@ def classification(
     classes: int | None = 10, counts: Sequence[int] | None = None, shape: tuple[int, ...] = (), **keys: Any
 ) -> Task:
     part = parse({"task": {"name": "classification", **keys}}).task
-    return build(part, classes=classes, target_shape=shape, class_counts=counts, device=CPU)
+    return build(part, Targets(classes, shape, counts, CPU))
 
 
 def data(classes: int = 10, n: int = 200) -> tuple[Tensor, Tensor]:

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from shoal.errors import TrainingError
-from shoal.tasks import check_loss, usual, with_loss
+from shoal.tasks import Targets, check_loss, usual, with_loss
 
 
 def test_the_loss_is_replaced_and_the_rest_stays() -> None:
     def mine(outputs: Tensor, targets: Tensor) -> Tensor:
         return outputs.sum(1) * 0 + 7
 
-    task = usual(classes=10, target_shape=(), class_counts=None, device=torch.device("cpu"))
+    task = usual(Targets(10, (), None, torch.device("cpu")))
     changed = with_loss(task, mine)
     assert changed.loss(torch.zeros(2, 10), torch.zeros(2)).tolist() == [7, 7]
     assert changed.metrics is task.metrics

@@ -10,16 +10,14 @@ import torch.nn.functional as F
 
 from shoal.errors import RecipeError, TrainingError
 from shoal.recipe import parse
-from shoal.tasks import Task, build
-from shoal.tasks.table import usual
+from shoal.tasks import Targets, Task, build, usual
 
 CPU = torch.device("cpu")
 
 
 def modelling(*, classes: int | None = 5, shape: tuple[int, ...] = (8,), characters_per_token: float = 1.0) -> Task:
     part = parse({"task": "language_modelling"}).task
-    facts = {"classes": classes, "target_shape": shape, "class_counts": None, "device": CPU}
-    return build(part, **facts, characters_per_token=characters_per_token)  # pyright: ignore[reportArgumentType]
+    return build(part, Targets(classes, shape, None, CPU, characters_per_token))
 
 
 def test_the_loss_of_a_block_is_the_mean_over_its_places() -> None:
@@ -61,5 +59,5 @@ def test_targets_that_are_no_blocks_are_refused(classes: int | None, shape: tupl
 
 
 def test_blocks_of_tokens_are_modelled_where_nothing_is_said() -> None:
-    found = usual(classes=5, target_shape=(8,), class_counts=None, device=CPU)
+    found = usual(Targets(5, (8,), None, CPU))
     assert "perplexity" in found.metrics

@@ -16,7 +16,7 @@ from torch import Tensor
 import shoal
 from shoal.errors import RecipeError
 from shoal.recipe import parse
-from shoal.tasks import Task, build, register
+from shoal.tasks import Targets, Task, build, register
 
 from .means import measure, padded, whole
 
@@ -32,7 +32,7 @@ def multilabel(
 ) -> Task:
     part = parse({"task": {"name": "multilabel", **keys}}).task
     facts: dict[str, Any] = {"multilabel": several, "label_shares": shares}
-    return build(part, classes=classes, target_shape=shape, class_counts=None, device=CPU, **facts)
+    return build(part, Targets(classes, shape, None, CPU, **facts))
 
 
 def data(n: int = 101) -> tuple[Tensor, Tensor]:
@@ -106,13 +106,13 @@ def test_targets_and_weights_that_do_not_fit_are_refused(facts: dict[str, Any], 
 def test_other_tasks_send_such_targets_here(name: str) -> None:
     facts: dict[str, Any] = {"classes": None, "target_shape": (4,), "class_counts": None, "device": CPU}
     with pytest.raises(RecipeError, match=r"4 (values|integers) of 0 and 1, several labels .* Choose task=multilabel"):
-        build(parse({"task": name}).task, **facts, multilabel=True)
+        build(parse({"task": name}).task, Targets(**facts, multilabel=True))
 
 
 def test_a_loss_of_ones_own_keeps_the_metrics_of_several_labels() -> None:
     register("own_loss", lambda: torch.nn.BCEWithLogitsLoss())
     facts: dict[str, Any] = {"classes": None, "target_shape": (4,), "class_counts": None, "device": CPU}
-    assert set(build(parse({"task": "own_loss"}).task, **facts, multilabel=True).metrics) == {
+    assert set(build(parse({"task": "own_loss"}).task, Targets(**facts, multilabel=True)).metrics) == {
         "accuracy", "exact_match", "f1"
     }  # fmt: skip
 

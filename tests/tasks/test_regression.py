@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shoal.errors import RecipeError, TrainingError
 from shoal.recipe import parse
-from shoal.tasks import Task, build
+from shoal.tasks import Targets, Task, build
 
 from .means import measure, padded, whole
 
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 def regression(shape: tuple[int, ...] = (), classes: int | None = None, **keys: Any) -> Task:
     part = parse({"task": {"name": "regression", **keys}}).task
-    return build(part, classes=classes, target_shape=shape, class_counts=None, device=CPU)
+    return build(part, Targets(classes, shape, None, CPU))
 
 
 def data(columns: int | None = None, n: int = 100) -> tuple[Tensor, Tensor]:

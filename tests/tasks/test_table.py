@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from shoal.errors import RecipeError
 from shoal.recipe import parse
 from shoal.recipe.parts import ExternalTask
-from shoal.tasks import Task, build, register, usual
+from shoal.tasks import Targets, Task, build, register, usual
 
 CPU = torch.device("cpu")
 FACTS: dict[str, Any] = {"classes": 3, "target_shape": (), "class_counts": (5, 6, 7), "device": CPU}
 
 
 def built(task: Any, **facts: Any) -> Task:
-    return build(parse({"task": task}).task, **{**FACTS, **facts})
+    return build(parse({"task": task}).task, Targets(**{**FACTS, **facts}))
 
 
 def test_a_factory_of_a_loss_gets_its_keys_and_the_usual_metrics() -> None:
@@ -29,7 +29,7 @@ def test_a_factory_of_a_loss_gets_its_keys_and_the_usual_metrics() -> None:
     register("scaled", scaled)
     task = built({"name": "scaled", "scale": 3})
     outputs, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
-    torch.testing.assert_close(task.loss(outputs, targets), 3 * usual(**FACTS).loss(outputs, targets))
+    torch.testing.assert_close(task.loss(outputs, targets), 3 * usual(Targets(**FACTS)).loss(outputs, targets))
     assert set(task.metrics) == {"accuracy"}
     assert task.outputs == 3
 
@@ -59,4 +59,4 @@ def test_a_factory_that_returns_neither_is_refused(returned: Any) -> None:
 
 def test_a_task_passed_from_python_has_to_be_passed_again() -> None:
     with pytest.raises(RecipeError, match=r"task\.name = external: .* Pass it again, as in loss=function"):
-        build(ExternalTask(source="notebook.loss"), **FACTS)
+        build(ExternalTask(source="notebook.loss"), Targets(**FACTS))

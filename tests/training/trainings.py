@@ -15,7 +15,7 @@ from shoal.checkpoints import plain
 from shoal.datasets import START, Examples, MemoryBatches, Position
 from shoal.recipe.parse import parse
 from shoal.recipe.parts import OptimizerPart
-from shoal.tasks import Task
+from shoal.tasks import Targets, Task
 from shoal.training import (
     Agenda,
     BestWeights,
@@ -53,7 +53,7 @@ def network(dropout: float = 0.0) -> nn.Module:
 
 def classification() -> Task:
     part = parse({"task": {"name": "classification"}}).task
-    return tasks.build(part, classes=3, target_shape=(), class_counts=None, device=CPU)
+    return tasks.build(part, Targets(3, (), None, CPU))
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import torch
 
@@ -12,7 +11,7 @@ from shoal.assembly.objects import Objects
 from shoal.datasets import Data
 from shoal.errors import RecipeError
 from shoal.recipe import Recipe
-from shoal.tasks import Task
+from shoal.tasks import Targets, Task
 
 EVALUATION_BATCH = 512
 """Examples evaluated at once, at most, unless the recipe trains on more."""
@@ -30,20 +29,20 @@ def evaluation_batch(recipe: Recipe, data: Data) -> int:
 
 def build_task(recipe: Recipe, data: Data, objects: Objects, device: torch.device) -> Task:
     """Return the task of a recipe for its data, with a loss passed from Python in place of its own."""
-    facts: dict[str, Any] = {
-        "classes": data.classes,
-        "target_shape": data.target_shape,
-        "class_counts": data.class_counts,
-        "device": device,
-        "multilabel": data.multilabel,
-        "label_shares": data.label_shares,
-        "characters_per_token": float((data.encoding or {}).get("characters_per_token", 1.0)),
-    }
+    targets = Targets(
+        data.classes,
+        data.target_shape,
+        data.class_counts,
+        device,
+        characters_per_token=float((data.encoding or {}).get("characters_per_token", 1.0)),
+        multilabel=data.multilabel,
+        label_shares=data.label_shares,
+    )
     if recipe.task.name == "external" and objects.loss is None:
         source = getattr(recipe.task, "source", "") or "a function"
         raise RecipeError(
             f"task.name = external: the loss is {source}, passed from Python, and nothing is imported because a file "
             "says so. Pass it again: loss=FUNCTION in shoal.train or shoal.load."
         )
-    task = tasks.usual(**facts) if recipe.task.name == "external" else tasks.build(recipe.task, **facts)
+    task = tasks.usual(targets) if recipe.task.name == "external" else tasks.build(recipe.task, targets)
     return task if objects.loss is None else tasks.with_loss(task, objects.loss)

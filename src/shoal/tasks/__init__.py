@@ -6,6 +6,7 @@ Not for how often they are measured (that is the recipe) nor for where they are 
 from shoal.tasks.custom import check_loss, with_loss
 from shoal.tasks.metric import Metric
 from shoal.tasks.table import BUILDERS, SUPPLIED, build, register, usual
+from shoal.tasks.targets import Targets
 from shoal.tasks.task import Task
 
-__all__ = ["BUILDERS", "SUPPLIED", "Metric", "Task", "build", "check_loss", "register", "usual", "with_loss"]
+__all__ = ["BUILDERS", "SUPPLIED", "Metric", "Targets", "Task", "build", "check_loss", "register", "usual", "with_loss"]

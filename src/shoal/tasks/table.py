@@ -5,10 +5,9 @@ The class of an entry's parameters is in `recipe.tables`, under the same name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from inspect import signature
 
-import torch
 from torch import Tensor
 
 from shoal.errors import RecipeError
@@ -34,42 +33,18 @@ BUILDERS: dict[str, Builder] = {
 }
 
 
-def build(
-    part: Part,
-    *,
-    classes: int | None,
-    target_shape: tuple[int, ...],
-    class_counts: Sequence[int] | None,
-    device: torch.device,
-    characters_per_token: float = 1.0,
-    multilabel: bool | None = None,
-    label_shares: Sequence[float] | None = None,
-) -> Task:
+def build(part: Part, targets: Targets) -> Task:
     """Build the task of a recipe; raises RecipeError where it cannot have such targets."""
     if part.name not in BUILDERS:
         raise RecipeError(
             f"task.name = {part.name}: such a task is a loss function that was passed from Python. Pass it again, "
             "as in loss=function, or register a factory for it with --module MODULE."
         )
-    targets = Targets(classes, target_shape, class_counts, device, characters_per_token, multilabel, label_shares)
     return BUILDERS[part.name](part, targets)
 
 
-def usual(
-    *,
-    classes: int | None,
-    target_shape: tuple[int, ...],
-    class_counts: Sequence[int] | None,
-    device: torch.device,
-    characters_per_token: float = 1.0,
-    multilabel: bool | None = None,
-    label_shares: Sequence[float] | None = None,
-) -> Task:
+def usual(targets: Targets) -> Task:
     """Return the task that such targets usually have: of labels classification, of blocks of tokens the next token."""
-    return _usual(Targets(classes, target_shape, class_counts, device, characters_per_token, multilabel, label_shares))
-
-
-def _usual(targets: Targets) -> Task:
     if targets.multilabel:
         return several.build(parts.Multilabel(), targets)
     if targets.classes is None:
@@ -101,6 +76,6 @@ def register(name: str, factory: Callable[..., Task | Callable[[Tensor, Tensor],
                 f"task.name = {name}: its factory returned {type(made).__name__}: expected a shoal Task, or a loss "
                 "function of (outputs, targets). Return one of them; do not call the loss function."
             )
-        return with_loss(_usual(targets), made)
+        return with_loss(usual(targets), made)
 
     BUILDERS[name] = builder
