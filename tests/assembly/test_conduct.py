@@ -204,6 +204,19 @@ def test_where_all_checkpoints_are_damaged_nothing_is_deleted(tmp_path: Path) ->
     assert record.read(folder)["status"] == "failed"
 
 
+def test_of_what_changed_one_sentence_is_said_and_none_of_data_that_were_named(tmp_path: Path) -> None:
+    def said_of(name: str, shift: float) -> str:
+        file = tmp_path / name
+        np.savez(file, x=np.arange(60.0).reshape(20, 3) + shift, y=np.arange(20) % 2)
+        words = ["dataset=arrays", f"dataset.path={file}", "batch_size=4", "budget.steps=2", "evaluate.every=2"]
+        return train(tmp_path / "runs", *words)[1]
+
+    assert "changed since" not in said_of("a.npz", 0.0)
+    assert "changed since" not in said_of("b.npz", 1.0)  # another path: the person knows
+    assert said_of("a.npz", 2.0).count("the data changed since") == 1
+    assert said_of("a.npz", 3.0).count("the data changed since") == 1
+
+
 def test_other_data_is_another_run_and_is_said_to_be(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
     y = (x[:, 0] > 0).astype(np.int64)
