@@ -34,7 +34,7 @@ PASSED_FROM_PYTHON = {"external", "map_style", "stream"}
 """Entries that stand for an object: they may do without a builder."""
 
 SHIPPED = {
-    kind: {name for name, cls in table.items() if cls.__module__ == "shoal.recipe.parts"}
+    kind: {name for name, cls in table.items() if cls.__module__.startswith("shoal.recipe.")}
     for kind, table in TABLES.items()
 }
 ENTRIES = [(kind, name) for kind, names in SHIPPED.items() for name in sorted(names)]

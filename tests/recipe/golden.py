@@ -61,7 +61,7 @@ def identity_values() -> dict[str, Any]:
     found = dict(_values(Recipe, ""))
     for kind, table in TABLES.items():
         for name, cls in table.items():
-            if cls.__module__ == "shoal.recipe.parts":
+            if cls.__module__.startswith("shoal.recipe."):
                 found |= dict(_values(cls, f"{kind}.{name}."))
     return found
 

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from shoal.errors import RecipeError
 from shoal.recipe import from_yaml
 from shoal.recipe.compose import apply, compose, override, preset_mapping, presets
+from shoal.recipe.optimizer_parts import Adamw, Sgd
 from shoal.recipe.parse import parse
-from shoal.recipe.parts import Adamw, Cosine, Mlp, Sgd
+from shoal.recipe.parts import Mlp
+from shoal.recipe.schedule_parts import Cosine
 
 
 @pytest.mark.parametrize("preset", ["digits", "digits_mlp", "mnist_mlp", "mnist_cnn", "cifar10_resnet"])

@@ -10,7 +10,8 @@ import pytest
 from shoal.errors import RecipeError
 from shoal.recipe import Recipe
 from shoal.recipe.compose import compose
-from shoal.recipe.parts import Adamw, Cosine, Sgd
+from shoal.recipe.optimizer_parts import Adamw, Sgd
+from shoal.recipe.schedule_parts import Cosine
 
 Write = Callable[[str, str], None]
 

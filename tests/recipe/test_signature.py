@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shoal.recipe import canonical, parse, signature
 from shoal.recipe.fields import ALWAYS, NEVER, Float, Int, setting
-from shoal.recipe.parts import OptimizerPart, Sgd
+from shoal.recipe.optimizer_parts import OptimizerPart, Sgd
 from shoal.recipe.schema import Recipe
 from shoal.recipe.tables import TABLES
 

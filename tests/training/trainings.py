@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from shoal import optim, tasks
 from shoal.checkpoints import plain
 from shoal.datasets import START, Examples, MemoryBatches, Position
+from shoal.recipe.optimizer_parts import OptimizerPart
 from shoal.recipe.parse import parse
-from shoal.recipe.parts import OptimizerPart
 from shoal.tasks import Targets, Task
 from shoal.training import (
     Agenda,

@@ -15,8 +15,8 @@ from torch import nn
 
 from shoal.errors import RecipeError
 from shoal.recipe.fields import Part
+from shoal.recipe.optimizer_parts import Adamw, OptimizerPart, Sgd
 from shoal.recipe.own import declare
-from shoal.recipe.parts import Adamw, OptimizerPart, Sgd
 
 Groups = list[dict[str, Any]]
 Builder = Callable[[Any, Groups, bool], torch.optim.Optimizer]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.fields import FieldInfo
@@ -55,6 +55,15 @@ def _real(value: Any) -> Any:
     return real + 0.0  # -0.0 and 0.0 mean the same run
 
 
+def _batch_size(value: Any) -> Any:
+    if value == "all":
+        return value
+    number = _integer(value)
+    if number < 1:
+        raise ValueError("expected a whole number of at least 1, or all")
+    return number
+
+
 def _names(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -69,6 +78,8 @@ Float = Annotated[float, BeforeValidator(_real)]
 """A finite number: 1 and 1.0 agree; booleans and texts are refused."""
 WHOLE = BeforeValidator(_integer)
 """For a choice among whole numbers, `Annotated[Literal[1, 3], WHOLE]`: without it, true would be 1."""
+BatchSize = Annotated[int | Literal["all"], BeforeValidator(_batch_size)]
+"""A whole number of at least 1, or all."""
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict()]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_names)]

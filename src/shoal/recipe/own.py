@@ -17,7 +17,8 @@ from pydantic.fields import FieldInfo
 from shoal.errors import RecipeError
 from shoal.files import safe_name
 from shoal.recipe.fields import ALWAYS, Flag, Float, Int, Part, Text, marks, setting
-from shoal.recipe.parts import DatasetPart, OptimizerPart
+from shoal.recipe.optimizer_parts import OptimizerPart
+from shoal.recipe.parts import DatasetPart
 from shoal.recipe.tables import TABLES
 from shoal.recipe.words import in_words, shown
 

@@ -29,6 +29,7 @@ PARTS: dict[str, str] = {
     "schedules.lr": "schedule",
     "schedules.momentum": "schedule",
     "schedules.weight_decay": "schedule",
+    "average": "average",
 }
 """Key path of each named part, and the table in which its name is resolved."""
 

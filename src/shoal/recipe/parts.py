@@ -1,6 +1,7 @@
-"""The parameters of every shipped dataset, model, task, optimizer and schedule; their builders live in their rooms.
+"""The parameters of every shipped dataset, model and task; their builders live in their rooms.
 
-Adding an entry: a class here, decorated with its kind, and a builder of the same name in the room.
+Those of optimizers are in `optimizer_parts`, of schedules in `schedule_parts`, of averages in `average_parts`. Adding an
+entry: a class there, decorated with its kind, and a builder of the same name in the room.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from shoal.recipe.tables import entry
 dataset = partial(entry, "dataset")
 model = partial(entry, "model")
 task = partial(entry, "task")
-optimizer = partial(entry, "optimizer")
-schedule = partial(entry, "schedule")
 
 
 class DatasetPart(Part):
@@ -276,57 +275,3 @@ class ExternalTask(Part):
 
     name: Literal["external"] = "external"
     source: Text = setting("", "qualified name of the function that was passed", identity=ALWAYS)
-
-
-class OptimizerPart(Part):
-    """What every optimizer has."""
-
-    lr: Float = setting(0.1, "learning rate", identity=ALWAYS, gt=0, stackable=True)
-    weight_decay: Float = setting(0.0, "weight decay", identity=0.0, ge=0, stackable=True)
-    decay_biases_and_norms: Flag = setting(
-        False, "apply weight decay to biases and normalisation parameters too", identity=False
-    )
-
-
-@optimizer
-class Sgd(OptimizerPart):
-    """Stochastic gradient descent with momentum; weight decay is added to the gradient."""
-
-    name: Literal["sgd"] = "sgd"
-    momentum: Float = setting(0.9, "momentum", identity=0.9, ge=0, lt=1, stackable=True)
-    nesterov: Flag = setting(False, "Nesterov's momentum", identity=False)
-
-
-@optimizer
-class Adamw(OptimizerPart):
-    """Adam with decoupled weight decay (arXiv 1711.05101)."""
-
-    name: Literal["adamw"] = "adamw"
-    lr: Float = setting(1e-3, "learning rate", identity=ALWAYS, gt=0, stackable=True)
-    weight_decay: Float = setting(0.01, "decoupled weight decay", identity=0.01, ge=0, stackable=True)
-    beta1: Float = setting(0.9, "decay of the mean of gradients", identity=0.9, ge=0, lt=1, stackable=True)
-    beta2: Float = setting(0.999, "decay of the mean of squared gradients", identity=0.999, ge=0, lt=1, stackable=True)
-    eps: Float = setting(1e-8, "added to the denominator", identity=1e-8, gt=0, stackable=True)
-
-
-class SchedulePart(Part):
-    """What every schedule has."""
-
-    warmup_steps: Int = setting(
-        0, "steps over which the value rises linearly to its base", identity=0, ge=0, unit="steps", stackable=True
-    )
-
-
-@schedule
-class Constant(SchedulePart):
-    """The base value, after warm-up."""
-
-    name: Literal["constant"] = "constant"
-
-
-@schedule
-class Cosine(SchedulePart):
-    """Half a cosine from the base value, after warm-up, to `final` of it at the budget's end (arXiv 1608.03983)."""
-
-    name: Literal["cosine"] = "cosine"
-    final: Float = setting(0.0, "share of the base value at the end", identity=0.0, ge=0, stackable=True)

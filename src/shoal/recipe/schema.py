@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import SerializeAsAny, create_model, model_validator
 
 from shoal.recipe import yaml_text
-from shoal.recipe.fields import ALWAYS, NEVER, Flag, Float, Int, Names, Part, Settings, Text, setting
-from shoal.recipe.parts import Classification, Constant, Convnet, Digits, OptimizerPart, SchedulePart, Sgd
+from shoal.recipe.average_parts import NoAverage
+from shoal.recipe.fields import ALWAYS, NEVER, BatchSize, Flag, Float, Int, Names, Part, Settings, Text, setting
+from shoal.recipe.optimizer_parts import OptimizerPart, Sgd
+from shoal.recipe.parts import Classification, Convnet, Digits
+from shoal.recipe.schedule_parts import Constant, SchedulePart
 
 DEFAULT_EPOCHS = 10.0
 
@@ -25,6 +28,99 @@ class Schedules(Settings):
         Constant(), "momentum, or beta1 of the Adam family", identity={"name": "constant"}
     )
     weight_decay: SerializeAsAny[SchedulePart] = setting(Constant(), "weight decay", identity={"name": "constant"})
+
+
+class Regularise(Settings):
+    """What is done against over-fitting, beside weight decay and dropout. Pictures are changed by batches, on the device."""
+
+    label_smoothing: Float = setting(
+        0.0,
+        "share of a label that is spread evenly over all classes (arXiv 1512.00567)",
+        identity=0.0,
+        ge=0,
+        lt=1,
+        stackable=True,
+    )
+    mixup: Float = setting(
+        0.0,
+        "alpha of mixup: pairs are mixed by a share drawn from Beta(alpha, alpha) (arXiv 1710.09412); 0 is off",
+        identity=0.0,
+        ge=0,
+        stackable=True,
+    )
+    cutmix: Float = setting(
+        0.0,
+        "alpha of CutMix: a box of one picture is pasted into another (arXiv 1905.04899); 0 is off; with mixup, "
+        "each step is one of the two",
+        identity=0.0,
+        ge=0,
+        stackable=True,
+    )
+    flip: Flag = setting(False, "mirror pictures left to right, each with probability 1/2", identity=False)
+    translate: Int = setting(
+        0,
+        "shift pictures by up to so many pixels both ways, filled with zeros: the random crop of padded pictures",
+        identity=0,
+        ge=0,
+        unit="pixels",
+    )
+    crop: Float | None = setting(
+        None,
+        "least share of a picture's area that is cut out and resized to the whole; null is off",
+        identity=None,
+        gt=0,
+        lt=1,
+    )
+    cutout: Int = setting(
+        0,
+        "side of a square that is set to zero at a random place (arXiv 1708.04552); 0 is off",
+        identity=0,
+        ge=0,
+        unit="pixels",
+    )
+    clip_norm: Float | None = setting(
+        None,
+        "largest norm of the gradient, all parameters together; a larger one is scaled down",
+        identity=None,
+        gt=0,
+        stackable=True,
+    )
+    clip_value: Float | None = setting(
+        None, "largest absolute value of each number in the gradient", identity=None, gt=0, stackable=True
+    )
+    clip_percentile: Float | None = setting(
+        None,
+        "clip the norm at this percentile of the last 100 norms (AutoClip, arXiv 2007.14469)",
+        identity=None,
+        gt=0,
+        le=100,
+        stackable=True,
+    )
+    weight_norm: Flag = setting(
+        False, "learn length and direction of weight matrices apart (arXiv 1602.07868)", identity=False
+    )
+    spectral_norm: Flag = setting(
+        False, "divide weight matrices by their largest singular value (arXiv 1802.05957)", identity=False
+    )
+    sam: Float = setting(
+        0.0,
+        "rho of sharpness-aware minimisation (arXiv 2010.01412), which takes two gradients a step; 0 is off",
+        identity=0.0,
+        ge=0,
+        stackable=True,
+    )
+
+
+class ScaleFrom(Settings):
+    """Values that were chosen for one batch size, rescaled for the recipe's by the published rules."""
+
+    batch_size: Int | None = setting(
+        None,
+        "batch size for which learning rate, betas, eps, EMA and warm-up were chosen; null rescales nothing",
+        identity=NEVER,
+        ge=1,
+        unit="examples",
+    )
 
 
 class _Init(Settings):
@@ -143,9 +239,28 @@ class Recipe(Settings):
 
     name: Text = setting("run", "what people call it: a part of the folder's name", identity=NEVER)
     seed: Int = setting(0, "what initial weights, order and masks are functions of", identity=NEVER, ge=0, lt=2**63)
-    batch_size: Int = setting(32, "examples in a step", identity=ALWAYS, ge=1, unit="examples")
-    precision: Literal["fp32"] = setting("fp32", "arithmetic of the step", identity="fp32")
-    execution: Literal["eager"] = setting("eager", "how a step is executed", identity=NEVER)
+    batch_size: BatchSize = setting(
+        32, "examples in a step; all is the whole of train", identity=ALWAYS, unit="examples"
+    )
+    accumulate: Int = setting(
+        1,
+        "equal parts in which the gradient of a step is computed, one after the other, to save memory",
+        identity=1,
+        ge=1,
+    )
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = setting(
+        "fp32",
+        "arithmetic of the step: 16 bits for what bears it (autocast); tf32 for matrix products on a GPU",
+        identity="fp32",
+    )
+    execution: Literal["auto", "eager", "captured", "compiled"] = setting(
+        "auto",
+        "how a step is executed: as Python runs it, recorded once and replayed, compiled, or what is measured to be fastest",
+        identity=NEVER,
+    )
+    channels_last: Literal["auto", "yes", "no"] = setting(
+        "auto", "whether pictures lie in memory channel by channel (no) or pixel by pixel (yes)", identity=NEVER
+    )
     device: Text = setting("auto", "auto, cpu, cuda, cuda:N or mps", identity=NEVER)
     deterministic: Flag = setting(False, "only algorithms that give the same bits each time", identity=NEVER)
     dataset: SerializeAsAny[Part] = setting(Digits(), "where examples come from", identity=ALWAYS)
@@ -154,6 +269,11 @@ class Recipe(Settings):
     init: Init = setting(Init(), "which weights training starts from", identity={})
     optimizer: SerializeAsAny[OptimizerPart] = setting(Sgd(), "what updates the weights", identity=ALWAYS)
     schedules: Schedules = setting(Schedules(), "how hyperparameters change", identity={})
+    regularise: Regularise = setting(Regularise(), "what is done against over-fitting", identity={})
+    average: SerializeAsAny[Part] = setting(
+        NoAverage(), "which average of the weights is kept", identity={"name": "none"}
+    )
+    scale_from: ScaleFrom = setting(ScaleFrom(), "the batch size that the other values were chosen for", identity=NEVER)
     budget: Budget = setting(Budget(), "how long", identity={})
     evaluate: Evaluate = setting(Evaluate(), "when to evaluate", identity={})
     best: Best = setting(Best(), "which weights to keep", identity={})

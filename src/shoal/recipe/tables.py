@@ -20,6 +20,7 @@ TABLES: dict[str, dict[str, type[Part]]] = {
     "task": {},
     "optimizer": {},
     "schedule": {},
+    "average": {},
 }
 
 

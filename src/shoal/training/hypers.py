@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from shoal.recipe import Recipe
-from shoal.recipe.parts import Constant, SchedulePart
+from shoal.recipe.schedule_parts import Constant, SchedulePart
 from shoal.schedules import factors
 
 
