@@ -11,7 +11,7 @@ from torch import nn
 
 from shoal import optim
 from shoal.errors import RecipeError
-from shoal.optim.table import parameter_groups
+from shoal.optim.groups import parameter_groups
 from shoal.recipe.parse import parse
 from shoal.recipe.tables import TABLES
 
@@ -145,9 +145,9 @@ def test_a_factory_that_returns_no_optimizer_is_refused(register: Register) -> N
 
 
 def test_an_optimizer_that_needs_a_closure_is_refused(register: Register) -> None:
-    def lbfgs(params: Any, lr: float = 1.0) -> torch.optim.Optimizer:
+    def newton(params: Any, lr: float = 1.0) -> torch.optim.Optimizer:
         return torch.optim.LBFGS(params, lr=lr)
 
-    register("lbfgs", lbfgs)
+    register("newton", newton)
     with pytest.raises(RecipeError, match="LBFGS evaluates the loss several times"):
-        optim.build(part("lbfgs"), nn.Linear(2, 1), CPU)
+        optim.build(part("newton"), nn.Linear(2, 1), CPU)

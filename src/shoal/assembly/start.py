@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from shoal.assembly.weight_source import encoding_at, weights_at
 from shoal.datasets.digest import add_tensor
 from shoal.errors import RecipeError, nearest
-from shoal.optim.table import NORMS
+from shoal.optim.groups import NORMS
 from shoal.recipe.schema import Init
 from shoal.training.solo import weights_of as weights_in
 

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from shoal.errors import CheckpointError
+from shoal.optim.rule_optimizer import RuleOptimizer
 
 Slots = dict[str, Any]
 
 NOT_STATE = ("params", "foreach", "fused", "capturable", "differentiable")
 """Entries of a parameter group that belong to the process: where its parameters are, and how they are updated."""
+COUNTERS = ("step", "mu_product")
+"""Slots of one number, which torch's classes keep on the host where neither fused nor capturable: they read them."""
 
 
 def named_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Slots]:
@@ -35,8 +38,9 @@ def load_named_state(
     strangers = sorted(set(saved) - set(parameters))
     if strangers:
         raise CheckpointError(f"the optimizer's state has parameters that the model lacks: {', '.join(strangers)}.")
+    rules = isinstance(optimizer, RuleOptimizer)
     counts_on_device = {
-        parameter: bool(group.get("fused") or group.get("capturable"))
+        parameter: bool(rules or group.get("fused") or group.get("capturable"))
         for group in optimizer.param_groups
         for parameter in group["params"]
     }
@@ -45,9 +49,13 @@ def load_named_state(
         parameter = parameters[name]
         home = parameter.device if counts_on_device.get(parameter) else torch.device("cpu")
         optimizer.state[parameter] = {
-            slot: value.to(home).clone() if slot == "step" and isinstance(value, Tensor) else _placed(value, parameter)
+            slot: value.to(home).clone()
+            if slot in COUNTERS and isinstance(value, Tensor)
+            else _placed(value, parameter)
             for slot, value in slots.items()
         }
+    if isinstance(optimizer, RuleOptimizer):
+        optimizer.regroup()
 
 
 def group_state(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Which torch.optim class serves each optimizer of a recipe, and which parameters it decays.
+"""Which torch.optim class and which rule serve each optimizer of a recipe.
 
 The fused classes are used where the device has them: one kernel updates all parameters, and they skip an update on
 the device when `found_inf` is set, so that a non-finite loss is caught without a host synchronisation.
@@ -7,53 +7,114 @@ the device when `found_inf` is set, so that a non-finite loss is caught without 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from torch import nn
 
 from shoal.errors import RecipeError
-from shoal.recipe.fields import Part
-from shoal.recipe.optimizer_parts import Adamw, OptimizerPart, Sgd
+from shoal.optim import adafactor, adam, adam_kin, lbfgs, lion, muon, scaled, schedule_free, sgd
+from shoal.optim.groups import parameter_groups
+from shoal.optim.rule import Rule
+from shoal.recipe.fields import Part, marks
+from shoal.recipe.optimizer_parts import OptimizerPart
 from shoal.recipe.own import declare
 
 Groups = list[dict[str, Any]]
 Builder = Callable[[Any, Groups, bool], torch.optim.Optimizer]
 
-NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)  # pyright: ignore[reportPrivateUsage]
-
 FUSED_DEVICES = ("cpu", "cuda")
 """Where torch's fused classes take `found_inf`."""
 
 
-def _sgd(part: Sgd, groups: Groups, fused: bool) -> torch.optim.Optimizer:
-    return torch.optim.SGD(
-        groups,
-        lr=part.lr,
-        momentum=part.momentum,
-        weight_decay=part.weight_decay,
-        nesterov=part.nesterov and part.momentum > 0,
-        fused=fused,
-    )
+def _unfused(builder: Callable[[Any, Groups], torch.optim.Optimizer]) -> Builder:
+    """A builder of a class that has no fused kernel; torch takes its foreach loops where the device is for them."""
+
+    def build(part: Part, groups: Groups, fused: bool) -> torch.optim.Optimizer:
+        del fused
+        return builder(part, groups)
+
+    return build
 
 
-def _adamw(part: Adamw, groups: Groups, fused: bool) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        groups,
-        lr=part.lr,
-        betas=(part.beta1, part.beta2),
-        eps=part.eps,
-        weight_decay=part.weight_decay,
-        fused=fused,
-    )
-
-
-BUILDERS: dict[str, Builder] = {"sgd": _sgd, "adamw": _adamw}
+BUILDERS: dict[str, Builder] = {
+    "sgd": sgd.build,
+    "adagrad": scaled.build_adagrad,
+    "rmsprop": _unfused(scaled.build_rmsprop),
+    "adadelta": _unfused(scaled.build_adadelta),
+    "adam": adam.build,
+    "adamw": adam.build,
+    "demon_adam": _unfused(adam.build_demon),
+    "nadam": _unfused(adam_kin.build_nadam),
+    "radam": _unfused(adam_kin.build_radam),
+    "adamax": _unfused(adam_kin.build_adamax),
+    "lion": _unfused(lion.build),
+    "muon": _unfused(muon.build),
+    "adafactor": _unfused(adafactor.build),
+    "schedule_free": _unfused(schedule_free.build),
+    "lbfgs": _unfused(lbfgs.build),
+}
 """Each entry's builder: (its part of the recipe, parameter groups, whether to take the fused class)."""
+
+RULES: dict[str, Callable[[Any], Rule]] = {
+    "sgd": sgd.SgdRule.of,
+    "adagrad": lambda _: scaled.AdagradRule(),
+    "rmsprop": scaled.RmspropRule.of,
+    "adadelta": lambda _: scaled.AdadeltaRule(),
+    "adam": adam.AdamRule.of,
+    "adamw": adam.AdamRule.of,
+    "demon_adam": lambda _: adam.DemonAdamRule(),
+    "nadam": adam_kin.NadamRule.of,
+    "radam": adam_kin.RadamRule.of,
+    "adamax": lambda _: adam_kin.AdamaxRule(),
+    "lion": lambda _: lion.LionRule(),
+    "muon": muon.MuonRule.of,
+    "adafactor": adafactor.AdafactorRule.of,
+}
+"""Each entry's rule, of its part of the recipe; an entry without one is executed eagerly, and alone."""
+
+GUARDED = "torch's class takes no found_inf, so that a guard against losses that are not finite reads one number a step"
+SYNCHRONISES: dict[str, str] = {
+    "rmsprop": GUARDED,
+    "adadelta": GUARDED,
+    "nadam": GUARDED,
+    "radam": GUARDED,
+    "adamax": GUARDED,
+    "adafactor": "torch's class reads two norms of each parameter in every step",
+    "schedule_free": "the package's classes take no found_inf, so that a guard reads one number a step",
+    "lbfgs": "torch's class reads the loss at every evaluation, and decides on the host when a step ends",
+}
+"""Entries whose class waits for the device in a step, and what for. Rules never do."""
+
+DEFAULT_SCHEDULES: dict[str, dict[str, str]] = {"demon_adam": {"momentum": "demon"}}
+"""Schedules that belong to an optimizer, by the name of what is scheduled."""
 
 SUPPLIED = ("params",)
 """What Shoal passes to a user's factory beside the keys of its recipe part."""
+
+
+def rule_of(part: OptimizerPart, *, rest: bool = False) -> Rule | None:
+    """Return the rule of an optimizer, or None where it has none; `rest` asks for that of a group so marked."""
+    if rest:
+        return muon.AdamwOfRest()
+    return RULES[part.name](part) if part.name in RULES else None
+
+
+def hypers_of(part: OptimizerPart) -> dict[str, float]:
+    """Return the hyperparameters of an optimizer that are numbers and may differ between the runs of a stack, by key.
+
+    >>> from shoal.recipe.optimizer_parts import Sgd
+    >>> hypers_of(Sgd(lr=0.5))
+    {'lr': 0.5, 'weight_decay': 0.0, 'momentum': 0.9, 'dampening': 0.0}
+    """
+    stackable = [key for key, field in type(part).model_fields.items() if key != "name" and marks(field).stackable]
+    return {key: float(getattr(part, key)) for key in stackable}
+
+
+def default_schedules(part: OptimizerPart) -> dict[str, str]:
+    """Return the schedules that an optimizer has where a recipe names none: Demon's momentum, for `demon_adam`."""
+    return dict(DEFAULT_SCHEDULES.get(part.name, {}))
 
 
 def register(name: str, factory: Callable[..., torch.optim.Optimizer]) -> None:
@@ -102,28 +163,3 @@ def build(part: OptimizerPart, model: nn.Module, device: torch.device) -> torch.
     if not groups:
         raise RecipeError("the model has no parameters that require gradients: there is nothing to train.")
     return BUILDERS[part.name](part, groups, device.type in FUSED_DEVICES)
-
-
-def parameter_groups(part: OptimizerPart, model: nn.Module) -> Groups:
-    """Split trainable parameters into those that are decayed and those that are not (biases and norms, by default).
-
-    The group that is not is marked `undecayed`, so that a schedule of weight decay leaves it at 0. Without
-    weight decay there is one group: each group costs a kernel launch a step.
-    """
-    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if part.weight_decay == 0 or part.decay_biases_and_norms:
-        return [{"params": list(trainable.values())}] if trainable else []
-    bare = set(_biases_and_norms(model))
-    split: Mapping[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, parameter in trainable.items():
-        split[name not in bare].append(parameter)
-    groups: Groups = [{"params": split[True]}, {"params": split[False], "weight_decay": 0.0, "undecayed": True}]
-    return [group for group in groups if group["params"]]
-
-
-def _biases_and_norms(model: nn.Module) -> Iterator[str]:
-    """Names of biases, of scales and shifts of normalisation layers, and of whatever else has at most one axis."""
-    norms = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(recurse=False)}
-    for name, parameter in model.named_parameters():
-        if parameter.ndim <= 1 or name.rpartition(".")[2] == "bias" or id(parameter) in norms:
-            yield name
