@@ -32,6 +32,7 @@ from shoal.recipe.parts import DatasetPart
 from shoal.tasks import Task
 from shoal.training import Agenda, BestWeights, Callback, EarlyStop, Evaluation, Plan, ScheduledHypers, SoloEngine
 from shoal.training.hypers import scheduled
+from shoal.training.plateau import Plateau, plateaus
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,16 @@ class Workshop:
 
     @cached_property
     def hypers(self) -> ScheduledHypers:
-        """Scheduled hyperparameters, tried once so that a bad schedule is found now."""
+        """Scheduled hyperparameters, checked at every step of the training."""
         base = {name: optim.base_value(self.optimizer, name) for name in scheduled(self.recipe)}
-        hypers = ScheduledHypers(self.recipe, base, self.agenda.total)
-        hypers.block(0, 1)
-        return hypers
+        return ScheduledHypers(
+            self.recipe, base, self.agenda.total, per_epoch=self.agenda.per_epoch, controllers=self.controllers
+        )
+
+    @cached_property
+    def controllers(self) -> dict[str, Plateau]:
+        """What lowers hyperparameters on a plateau, by hyperparameter."""
+        return plateaus(self.recipe, self._higher)
 
     @cached_property
     def batches(self) -> Batches:
@@ -135,6 +141,7 @@ class Workshop:
         if recipe.early_stop.patience is not None:
             higher = self._higher("early_stop.metric", recipe.early_stop.metric)
             watching.append(EarlyStop(recipe.early_stop.metric, higher=higher, patience=recipe.early_stop.patience))
+        watching.extend(self.controllers.values())
         if isinstance(self.batches, StreamBatches):  # which pass of the stream it is has to be saved
             watching.append(self.batches.bookmark)
         return watching
