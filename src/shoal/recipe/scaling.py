@@ -39,6 +39,9 @@ DECOUPLING = ("decoupled", "decoupled_weight_decay")
 MEMORIES = ("beta1", "beta2", "alpha")
 """Keys that say which share of a running mean a step keeps."""
 
+LEAST = 1e-9
+"""A beta below this is what rounding leaves of 0."""
+
 OF_SGD = "linear scaling of SGD (arXiv 1706.02677)"
 OF_ADAM = "square-root scaling of Adam and RMSprop (arXiv 2205.10287)"
 OF_LION = "square-root scaling of signed updates, below the noise scale (arXiv 2405.14578)"
@@ -116,8 +119,8 @@ def _moments(part: Part, k: float) -> list[Change]:
         if beta == 0:
             continue
         after = 1.0 - k * (1.0 - beta)
-        if after <= 0:
-            most = math.ceil(1.0 / (1.0 - beta)) - 1
+        if after < LEAST:
+            most = math.ceil(round(1.0 / (1.0 - beta), 6)) - 1
             raise RecipeError(
                 f"optimizer.{key} = {beta:g}: a batch {k:g} times as large as scale_from.batch_size would need "
                 f"1 - {k:g} * (1 - {beta:g}) = {after:.4g}, for {OF_ADAM}: expected more than 0. Take a batch of at "

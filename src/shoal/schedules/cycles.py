@@ -101,9 +101,12 @@ def one_cycle(
         points.insert(2, (2 * peak_at * span.length - 2, initial))
     values = np.full(after.shape, final)
     for (start, low), (end, high) in reversed(list(pairwise(points))):
-        share = np.clip((after - start) / (end - start), 0.0, 1.0) if end > start else np.ones(after.shape)
-        turned: Factors = share if shape == "linear" else (1.0 - np.cos(np.pi * share)) / 2.0
-        values = np.where(after <= end, _between(low, high, turned), values)
+        share: Factors = np.ones(after.shape)
+        if end > start:
+            share = np.clip((after.astype(np.float64) - start) / (end - start), 0.0, 1.0)
+        if shape == "cosine":
+            share = (1.0 - np.cos(np.pi * share)) / 2.0
+        values = np.where(after <= end, _between(low, high, share), values)
     return values
 
 

@@ -117,7 +117,7 @@ def wsd(
     [1.0, 1.0, 1.0, 1.0, 0.667, 0.333, 0.0]
     """
     steps = max(round(decay * span.length), 1)
-    behind = np.clip((after - (span.length - steps)) / steps, 0.0, 1.0)
+    behind = np.clip((after - max(span.length - steps, 0)) / steps, 0.0, 1.0)
     if shape == "linear":
         left = 1.0 - behind
     elif shape == "cosine":

@@ -47,7 +47,7 @@ class Span:
         if units is None:
             return max(otherwise, 1.0)
         steps = max(units * self.per_unit, 1.0)
-        if steps > limit:
+        if round(steps) > limit:
             raise RecipeError(self.too_long(key, units, steps, limit, "Shorten it"))
         return steps
 
