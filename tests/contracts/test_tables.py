@@ -19,7 +19,7 @@ from shoal.optim import table as optim
 from shoal.recipe.fields import NEVER, marks
 from shoal.recipe.parse import parse
 from shoal.recipe.tables import TABLES
-from shoal.schedules import CURVES, factors
+from shoal.schedules import AVERAGES, CURVES
 from shoal.tasks import Targets, Task
 from shoal.tasks import table as tasks
 
@@ -29,6 +29,7 @@ BUILDERS: dict[str, Mapping[str, Any]] = {
     "task": tasks.BUILDERS,
     "optimizer": optim.BUILDERS,
     "schedule": CURVES,
+    "average": AVERAGES,
 }
 PASSED_FROM_PYTHON = {"external", "map_style", "stream"}
 """Entries that stand for an object: they may do without a builder."""
@@ -215,11 +216,3 @@ def test_metrics_work_without_gradients_and_leave_their_inputs_alone(
         measured(task, outputs, targets, torch.ones(12))
     assert torch.equal(outputs, before[0])
     assert torch.equal(targets, before[1])
-
-
-@pytest.mark.parametrize("name", sorted(CURVES))
-def test_a_schedule_takes_the_keys_of_its_recipe(name: str) -> None:
-    part = parse({"schedules": {"lr": {"name": name, "warmup_steps": 3}}}).schedules.lr
-    curve = factors(name, part.model_dump(), 0, 20, 20)
-    assert curve[2] == 1
-    assert (curve >= 0).all()
