@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from shoal.datasets import Batch
 from shoal.errors import TrainingError
-from shoal.optim import ascent, group_state, load_group_state, load_named_state, named_state, writers
+from shoal.optim import ascent, climbing, group_state, load_group_state, load_named_state, named_state, needs_closure, writers
 from shoal.training.loss_scale import LossScale
 from shoal.training.meter import Meter
 from shoal.training.objective import Objective, Part
@@ -49,7 +49,7 @@ class EagerStep:
         self.clipping = treatment.clip.state(meter.device) if treatment.clip is not None else {}
         self.scale = LossScale(meter.device) if treatment.scaled else None
         self.trained: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
-        self.with_closure = isinstance(optimizer, torch.optim.LBFGS)
+        self.with_closure = needs_closure(optimizer)
         self.skips_on_device = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
         self.found = torch.zeros_like(meter.bad) if self.scale is not None else meter.bad
         if self.skips_on_device:
@@ -139,26 +139,17 @@ class EagerStep:
             parameter.grad = gradient
         self.meter.note({"grad_norm": norm, "clipped": was}, size)
 
-    @torch.no_grad()
     def _ascend(self, parts: Sequence[Part], values: Mapping[str, float]) -> None:
         """Replace the gradient by that at the place where the loss nearby is largest (SAM)."""
         had = [p for p in self.trained if p.grad is not None]
-        before = [p.detach().clone() for p in had]
-        buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         uphill = ascent([p.grad for p in had if p.grad is not None], self.treatment.sam)
-        torch._foreach_add_([p.data for p in had], uphill)
-        for parameter in self.trained:
-            parameter.grad = None
-        with torch.enable_grad():
+        with climbing(had, uphill, keeping=list(self.model.buffers())):
+            for parameter in self.trained:
+                parameter.grad = None
             self._backward(parts, values, metered=False)
-        for parameter, value in zip(had, before, strict=True):
-            parameter.copy_(value)
-        for name, value in self.model.named_buffers():  # running statistics are those of the weights themselves
-            value.copy_(buffers[name])
         if self.scale is not None:
-            found = self.found.clone()
             overflow = self.scale.unscale(self._gradients())
-            torch.maximum(overflow, found, out=self.found)
+            torch.maximum(overflow, self.found, out=self.found)
 
     def _step_with_closure(self, parts: Sequence[Part], values: Mapping[str, float]) -> None:
         """L-BFGS evaluates the loss several times a step; the meter sees the first, which is that of the weights."""
@@ -190,9 +181,3 @@ class EagerStep:
                     parameter.copy_(value)
         for parameter in self.trained:
             parameter.grad = None
-
-
-def refuse(treatment: Treatment, optimizer: torch.optim.Optimizer) -> None:
-    """Raise TrainingError for what an optimizer that evaluates the loss itself cannot have."""
-    if isinstance(optimizer, torch.optim.LBFGS) and (treatment.clip or treatment.sam or treatment.scaled):
-        raise TrainingError("lbfgs evaluates the loss itself: clipping, SAM and fp16 do not go with it.")

@@ -17,7 +17,7 @@ from shoal.augment import Augment, mixed
 from shoal.augment.mixing import Box, Number
 from shoal.errors import TrainingError
 from shoal.tasks import Task, check_loss
-from shoal.training.precision import autocasting
+from shoal.training.precision import as_float32, autocasting
 
 Forward = Callable[[Any], Any]
 Values = Mapping[str, "Tensor | float"]
@@ -28,9 +28,6 @@ AUGMENT = "augment"
 """The hyper that is the key of an epoch's augmentation."""
 MIXING = ("mix.share", "mix.top", "mix.left", "mix.bottom", "mix.right")
 """The hypers of a step's mixing: the share of the own example, and the box of CutMix."""
-
-
-HALVES = (torch.bfloat16, torch.float16)
 
 
 class Part(NamedTuple):
@@ -89,8 +86,7 @@ class Objective:
                 f"the model returned {type(outputs).__name__}: expected one tensor with the outputs of each example. "
                 "Return that tensor from forward, and leave the rest out."
             )
-        if outputs.dtype in HALVES:  # a loss in 16 bits would lose small differences
-            outputs = outputs.float()
+        outputs = as_float32(outputs)
         losses = self.loss(outputs, part.targets)
         if check:
             check_loss(losses, len(part.inputs))

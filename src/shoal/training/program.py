@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call  # pyright: ignore[reportUnknownVariableType]
 
-from shoal.optim import Fused, NamedGroup, Rule, ascent
+from shoal.optim import Fused, NamedGroup, Rule, ascent, averaged, climbed
 from shoal.training.loss_scale import LossScale
 from shoal.training.meter import Meter
 from shoal.training.objective import Objective, Part
@@ -108,7 +108,7 @@ class Program:
 
         grads, found = self._gradient(weights, state, state["buffers"], parts, values, meter, scale)
         if self.treatment.sam:
-            moved = dict(zip(weights, _ascended(list(weights.values()), list(grads.values()), self.treatment.sam), strict=True))
+            moved = dict(zip(weights, climbed(list(weights.values()), ascent(list(grads.values()), self.treatment.sam)), strict=True))
             spare = {name: value.clone() for name, value in state["buffers"].items()}
             grads, again = self._gradient(moved, state, spare, parts, values, None, scale)
             found = torch.maximum(found, again)
@@ -197,28 +197,20 @@ class Program:
         if group.lr_multiplier != 1.0:
             own["lr"] = own["lr"] * group.lr_multiplier
         if "weight_decay" in own:
-            if group.decay_multiplier == 0.0:
+            if group.decay == 0.0:
                 own["weight_decay"] = 0.0
-            elif group.decay_multiplier != 1.0:
-                own["weight_decay"] = own["weight_decay"] * group.decay_multiplier
+            elif group.decay != 1.0:
+                own["weight_decay"] = own["weight_decay"] * group.decay
         return own
 
     def _average(self, state: State, share: Tensor) -> None:
         """Move the average towards the weights by `share` of the way."""
-        for label, average in state["average"].items():
-            value = state["parameters"].get(label, state["buffers"].get(label))
-            assert value is not None
-            if average.is_floating_point():
-                average.lerp_(value, share.to(average.dtype))
-            else:
-                average.copy_(value)
+        present = {**state["parameters"], **state["frozen"], **state["buffers"]}
+        weights = {label: present[label] for label in state["average"]}
+        for label, value in averaged(state["average"], weights, share).items():
+            state["average"][label].copy_(value)
 
 
 def _of(tree: Tree, units: Mapping[str, Tensor]) -> Tree:
     """The slots of some units; not every rule keeps each slot for each parameter."""
     return {label: tree[label] for label in units if label in tree}
-
-
-def _ascended(weights: list[Tensor], grads: list[Tensor], rho: float) -> list[Tensor]:
-    with torch.no_grad():
-        return [weight + step for weight, step in zip(weights, ascent(grads, rho), strict=True)]

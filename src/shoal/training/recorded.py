@@ -8,8 +8,8 @@ the run has changed then.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -82,7 +82,7 @@ class RecordedStep:
         reference = twin(copy)
         wanted = outcome(reference, trial)
         self.meter.prepare(reference.meter)
-        groups = tuple(group.without(wanted.idle) for group in recording.groups)
+        groups = [without(group, wanted.idle) for group in recording.groups]
         self.units = units_of(eager.model, [group for group in groups if group.names], recording.rule)
         self.program = Program(
             model=copy,
@@ -142,9 +142,9 @@ class RecordedStep:
         """The average of the weights that the recording keeps, by name, buffers included."""
         if not self.program.averaged:
             return None
-        return self._named(self.state["average"]) | {
-            name: value for name, value in self.state["average"].items() if name in self.state["buffers"]
-        }
+        rest = {**self.state["frozen"], **self.state["buffers"]}
+        other = {name: value for name, value in self.state["average"].items() if name in rest}
+        return self._named(self.state["average"]) | other
 
     def optimizer_state(self) -> dict[str, Any]:
         """Return slots by parameter name, as the optimizer's class has them."""
@@ -215,10 +215,12 @@ class RecordedStep:
                 state[f"slots.{slot}"][unit.label] = value
         if averaged:
             kept = dict(persistent_buffers(self.model))
-            state["average"] = {label: value.detach().clone() for label, value in {**units, **kept}.items()}
+            state["average"] = {
+                label: value.detach().clone() for label, value in {**units, **state["frozen"], **kept}.items()
+            }
         state["meter"] = self.meter.tensors()
         state["clip"] = eager.clipping
-        state["scale"] = eager.scale.tensors() if eager.scale is not None else {}
+        state["scale"] = eager.scale.state_dict() if eager.scale is not None else {}
         state["clock"] = {"updates": torch.zeros((), dtype=torch.float32, device=self.device)}
         return state
 
@@ -312,6 +314,11 @@ class RecordedStep:
         named = {name: piece for unit in self.units for name, piece in unit.split(state["parameters"][unit.label]).items()}
         kept = {name for name, _ in persistent_buffers(self.model)}
         return {**named, **state["frozen"], **{name: value for name, value in state["buffers"].items() if name in kept}}
+
+
+def without(group: NamedGroup, idle: Collection[str]) -> NamedGroup:
+    """Return a group without the parameters that never have a gradient: no optimizer touches them."""
+    return replace(group, names=tuple(name for name in group.names if name not in idle))
 
 
 def cloned(state: State) -> State:

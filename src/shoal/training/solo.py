@@ -20,13 +20,13 @@ from torch.func import functional_call  # pyright: ignore[reportUnknownVariableT
 from shoal import rng
 from shoal.datasets import Batch, Batches
 from shoal.errors import CheckpointError
-from shoal.optim import Average, batch_norm_statistics, lookahead, point_average
+from shoal.optim import Average, batch_norm_statistics, lookahead_, point_average
 from shoal.tasks import Task
 from shoal.training.eager import EagerStep
 from shoal.training.evaluation import Observer, evaluate
-from shoal.training.objective import HALVES, SHARE
+from shoal.training.objective import SHARE
 from shoal.training.plan import Plan
-from shoal.training.precision import autocasting
+from shoal.training.precision import as_float32, autocasting
 from shoal.training.recorded import Hyper, RecordedStep
 from shoal.training.seams import Weights
 from shoal.training.weights import evaluating, load_weights, weights_of
@@ -70,6 +70,7 @@ class SoloEngine:
         self.share = step.names.index(SHARE) if averaging is not None and SHARE in step.names else None
         self.in_recording = isinstance(step, RecordedStep) and step.average is not None
         self.average = Average(weights_of(self.model)) if self.share is not None and not self.in_recording else None
+        self.names = [name for name, _ in self.model.named_parameters()]
         self.averaged = 0
         self.statistics: dict[str, Tensor] = {}
         self.measured = -1
@@ -112,7 +113,7 @@ class SoloEngine:
         def forward(inputs: Any) -> Tensor:
             with autocasting(precision, self.device):
                 outputs = self.model(inputs) if chosen is None else functional_call(self.model, chosen, (inputs,))
-            return outputs.float() if outputs.dtype in HALVES else outputs
+            return as_float32(outputs)
 
         with evaluating(self.model):
             found = evaluate(forward, self.task, batches, seed=self.seed, observer=observer)
@@ -131,8 +132,7 @@ class SoloEngine:
         if self.averaging.name == "ema":
             return weights
         if self.measured != self.steps:
-            with rng.preserved():
-                found = batch_norm_statistics(self.model, weights, self.averaging.inputs())
+            found = batch_norm_statistics(self.model, weights, self.averaging.inputs(), seed=self.seed)
             self.statistics = {name: value for name, value in found.items() if value is not weights[name]}
             self.measured = self.steps
         return {**weights, **self.statistics}
@@ -203,10 +203,12 @@ class SoloEngine:
         self.averaged += 1
         if self.average is None:
             return
-        self.average.update(weights_of(self.model), share)
         assert self.averaging is not None
+        weights = weights_of(self.model)
         if self.averaging.name == "lookahead":
-            lookahead(self.average.weights(), dict(self.model.named_parameters()))
+            lookahead_({name: self.average.average[name] for name in self.names}, {n: weights[n] for n in self.names}, share)
+        else:
+            self.average.update(weights, share)
 
     def _point(self) -> dict[str, Tensor] | None:
         """The weights at which the optimizer itself says that the model is to be measured (schedule-free)."""
