@@ -187,15 +187,19 @@ def measure(case: str, contender: str, arguments: argparse.Namespace) -> None:
     print(f"RESULT {turns.seconds / steps}", flush=True)
 
 
-def interleaved(case: str, order: tuple[str, ...], arguments: argparse.Namespace) -> dict[str, tuple[float, float, str]]:
+def interleaved(
+    case: str, order: tuple[str, ...], arguments: argparse.Namespace
+) -> dict[str, tuple[float, float, str]]:
     """Seconds a step of each contender, what it took to prepare, and as what it ran; they take turns in this order."""
     command = [sys.executable, __file__, "--mnist", arguments.mnist, "--text", arguments.text]
     command += ["--threads", str(arguments.threads), "--measure", case]
     taken: dict[str, tuple[float, float, str]] = {}
     with tempfile.TemporaryDirectory() as cache:
-        own = {} if arguments.warm else {"TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor", "SHOAL_CACHE": f"{cache}/shoal"}
+        own = (
+            {} if arguments.warm else {"TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor", "SHOAL_CACHE": f"{cache}/shoal"}
+        )
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": {**os.environ, **own}}
-        waiting, told = {}, {name: (0.0, "") for name in order}
+        waiting, told = {}, dict.fromkeys(order, (0.0, ""))
         for name in order:  # one after the other: what they prepare is timed too
             waiting[name] = subprocess.Popen([*command, name], **pipes)
             _, told[name] = until_turn(waiting[name])
@@ -263,7 +267,10 @@ def report(case: str, contender: str, taken: list, hand: list, arguments: argpar
     prepare, plans = statistics.median(row[1] for row in taken), sorted({row[2] for row in taken})
     if arguments.json:
         row = {"case": case, "contender": contender, "median": median, "ratio": ratio, "n": len(steps)}
-        print(json.dumps({**row, "deviation": deviation, "prepare": prepare, "plans": plans, "seconds": steps}), flush=True)
+        print(
+            json.dumps({**row, "deviation": deviation, "prepare": prepare, "plans": plans, "seconds": steps}),
+            flush=True,
+        )
         return
     limit = f"  (limit {LIMITS[case, contender]:.2f})" if (case, contender) in LIMITS else ""
     spread = f"{min(steps) * 1e6:.0f}-{max(steps) * 1e6:.0f}"

@@ -31,8 +31,11 @@ from shoal.augment import check as check_augment
 from shoal.datasets import Batches, Data, Examples, Stream, StreamBatches
 from shoal.errors import RecipeError, nearest
 from shoal.recipe import Recipe, canonical, signature
+from shoal.recipe.optimizer_parts import OptimizerPart
 from shoal.recipe.parts import DatasetPart
 from shoal.recipe.scaling import Change, scaled
+from shoal.recipe.schedule_parts import Constant
+from shoal.recipe.tables import TABLES
 from shoal.tasks import Task, training_loss
 from shoal.training import Agenda, BestWeights, Callback, EarlyStop, Evaluation, Plan, ScheduledHypers, SoloEngine
 from shoal.training.columns import Columns
@@ -61,7 +64,9 @@ def _refuse_with_lbfgs(recipe: Recipe) -> None:
     }
     for key, given in had.items():
         if given:
-            raise RecipeError(f"optimizer.name = lbfgs: it evaluates the loss itself, so {key} has no place in its step. Leave it out.")
+            raise RecipeError(
+                f"optimizer.name = lbfgs: it evaluates the loss itself, so {key} has no place in its step. Leave it out."
+            )
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,12 @@ class Workshop:
                     "batch_size = all: how many examples the stream has is not known. Give a number, such as batch_size=32."
                 )
             recipe = recipe.model_copy(update={"batch_size": size})
+        schedules = {
+            name: TABLES["schedule"][curve]()
+            for name, curve in optim.default_schedules(cast(OptimizerPart, recipe.optimizer)).items()
+            if getattr(recipe.schedules, name) == Constant()
+        }
+        recipe = recipe.model_copy(update={"schedules": recipe.schedules.model_copy(update=schedules)})
         return scaled(recipe, size_of(recipe))[0]
 
     @property
@@ -162,7 +173,7 @@ class Workshop:
             ScheduledHypers(recipe, base, agenda.total, per_epoch=agenda.per_epoch, controllers=self.controllers),
             objective=self.objective,
             average=recipe.average,
-            picture=cast("tuple[int, int]", self.data.input_shape[-2:]) if len(self.data.input_shape) == 3 else (1, 1),
+            picture=self.data.input_shape[-2:] if len(self.data.input_shape) == 3 else (1, 1),
             seed=recipe.seed,
             per_epoch=agenda.per_epoch,
             by_epochs=recipe.budget.epochs is not None,
@@ -239,7 +250,7 @@ class Workshop:
         """Return the engine that performs the steps under a plan."""
         name = self.recipe.average.name
         averaging = None
-        if name != "none" or optim.averages_itself(self.recipe.optimizer.name):
+        if name != "none" or optim.is_averaging(self.optimizer):
             averaging = Averaging(name, lambda: calibration(self.batches))
         return SoloEngine(step, self.task, seed=self.recipe.seed, plan=plan, averaging=averaging)
 
@@ -334,8 +345,10 @@ class Workshop:
         part = cast(DatasetPart, recipe.dataset)
         if recipe.accumulate > 1 and (size % recipe.accumulate or not part.drop_last):
             better = max(d for d in range(1, recipe.accumulate + 1) if size % d == 0)
-            why = f"does not divide batch_size = {size}" if size % recipe.accumulate else (
-                "needs batches of one size, and with dataset.drop_last=false the last is smaller"
+            why = (
+                f"does not divide batch_size = {size}"
+                if size % recipe.accumulate
+                else ("needs batches of one size, and with dataset.drop_last=false the last is smaller")
             )
             raise RecipeError(
                 f"accumulate = {recipe.accumulate}: it {why}. Give a number that divides the batch, such as "
@@ -347,7 +360,7 @@ class Workshop:
     def _higher(self, path: str, metric: str) -> bool:
         measured = {"valid.loss": False}
         measured |= {f"valid.{name}": known.higher_is_better for name, known in self.task.metrics.items()}
-        if self.recipe.average.name != "none" or optim.averages_itself(self.recipe.optimizer.name):
+        if self.recipe.average.name != "none" or optim.is_averaging(self.optimizer):
             measured |= {name.replace("valid.", f"valid{AVERAGED}."): higher for name, higher in measured.items()}
         if "valid" not in self.data.splits:
             raise RecipeError(

@@ -105,7 +105,8 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
 
 def _plan(workshop: Workshop, before: Mapping[str, Any], screen: Screen) -> tuple[Plan, Step]:
     """Return how the steps are executed on this machine, repeating a recorded plan, and what performs them."""
-    asked, stepping, recorded = workshop.recipe.execution, workshop.stepping, before.get("plan") or {}
+    asked, stepping = workshop.recipe.execution, workshop.stepping
+    recorded: dict[str, Any] = before.get("plan") or {}
     plan = decide(workshop.device, execution=asked, recorded=recorded)
     if asked != "auto":
         step = stepping.step(asked, screen.say)

@@ -17,7 +17,7 @@ from shoal import optim, rng
 from shoal.datasets import START, Batch, Batches
 from shoal.recipe import Recipe
 from shoal.recipe.optimizer_parts import OptimizerPart
-from shoal.training.compiled import NotCompilable, no_compiler
+from shoal.training.compiled import NotCompilableError, no_compiler
 from shoal.training.eager import EagerStep
 from shoal.training.execution import (
     FEW_STEPS,
@@ -35,7 +35,7 @@ from shoal.training.recorded import RecordedStep, Recording
 from shoal.training.seams import Hypers
 from shoal.training.solo import generators
 from shoal.training.treatment import Treatment
-from shoal.training.trial import NotRecordable, Trial, double
+from shoal.training.trial import NotRecordableError, Trial, double
 
 Step = EagerStep | RecordedStep
 TRIAL_STEPS = 3
@@ -84,15 +84,16 @@ class Stepping:
         )
 
     def recorded(self, execution: str) -> RecordedStep:
-        """Return a recorded step over the model; raises NotRecordable or NotCompilable."""
+        """Return a recorded step over the model; raises NotRecordableError or NotCompilableError."""
         rule = optim.rule_of(self.part)
         if rule is None:
-            raise NotRecordable(f"{self.part.name} has no rule, only the class that runs eagerly")
+            raise NotRecordableError(f"{self.part.name} has no rule, only the class that runs eagerly")
         if _custom_autograd_hooks(self.model):
-            raise NotRecordable("the model has hooks on gradients, which a recording would leave out")
+            raise NotRecordableError("the model has hooks on gradients, which a recording would leave out")
+        groups = tuple(optim.named_groups(self.part, self.model))
         recording = Recording(
-            rule=rule,
-            groups=tuple(optim.named_groups(self.part, self.model)),
+            rules={group.rest: optim.rule_of(self.part, rest=group.rest) or rule for group in groups},
+            groups=groups,
             fixed=optim.hypers_of(self.part),
             renamed={name: optim.hyper_name(self.part, name) for name in self.hypers.recorded},
         )
@@ -117,15 +118,15 @@ class Stepping:
         if execution == "compiled":
             try:
                 return self.recorded("compiled")
-            except NotCompilable as reason:
+            except NotCompilableError as reason:
                 say(f"the step is not compiled: {reason}. It runs captured.")
                 execution = "captured"
-            except NotRecordable as reason:
+            except NotRecordableError as reason:
                 say(f"the step cannot be compiled: {reason}. It runs eagerly.")
         if execution == "captured":
             try:
                 return self.recorded("captured")
-            except NotRecordable as reason:
+            except NotRecordableError as reason:
                 say(f"the step cannot be captured: {reason}. It runs eagerly.")
         return self.eager(self.model)
 
@@ -159,7 +160,7 @@ class Stepping:
         """Measure a captured step beside an eager one, and both on one thread where that may do."""
         try:
             captured = made["captured"] = self.recorded("captured")
-        except NotRecordable as reason:
+        except NotRecordableError as reason:
             return Measured(threads, eager=eager, refused=str(reason))
         with rng.preserved():
             seconds = recorded_seconds(captured)
@@ -180,7 +181,7 @@ class Stepping:
             return replace(measured, not_compiled=missing)
         try:
             compiled = self.recorded("compiled")
-        except (NotRecordable, NotCompilable) as reason:
+        except (NotRecordableError, NotCompilableError) as reason:
             return replace(measured, not_compiled=str(reason))
         made["compiled"] = compiled
         made.pop("captured", None)  # its parameters are no longer the model's

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.node import map_arg
 
 from shoal.training.program import Program, State
 
@@ -47,10 +48,47 @@ VIEWS: frozenset[Any] = frozenset(
 
 
 FUNCTIONS = frozenset(
-    "add sub mul div mm bmm addmm baddbmm relu sum mean argmax eq ne gt lt where lerp maximum minimum neg exp log sqrt rsqrt "
-    "tanh sigmoid pow cat t _softmax _log_softmax native_layer_norm native_batch_norm convolution".split()
+    [
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "mm",
+        "bmm",
+        "addmm",
+        "baddbmm",
+        "relu",
+        "sum",
+        "mean",
+        "argmax",
+        "eq",
+        "ne",
+        "gt",
+        "lt",
+        "where",
+        "lerp",
+        "maximum",
+        "minimum",
+        "neg",
+        "exp",
+        "log",
+        "sqrt",
+        "rsqrt",
+        "tanh",
+        "sigmoid",
+        "pow",
+        "cat",
+        "t",
+        "_softmax",
+        "_log_softmax",
+        "native_layer_norm",
+        "native_batch_norm",
+        "convolution",
+    ]
 )
-METHODS = frozenset("add_ sub_ mul_ div_ copy_ lerp_ ne_ addcmul_ addcdiv_ zero_ view expand".split())
+METHODS = frozenset(
+    ["add_", "sub_", "mul_", "div_", "copy_", "lerp_", "ne_", "addcmul_", "addcdiv_", "zero_", "view", "expand"]
+)
 """Operations that are called as torch's own functions and methods, which take the same arguments."""
 
 
@@ -103,12 +141,13 @@ def bound(module: fx.GraphModule, state: State) -> Callable[..., Any]:
     known.update(zip(placeholders, tensors, strict=False))
     for node in graph.nodes:
         if node.op == "call_function" and _lasts(node) and all(before in known for before in node.all_input_nodes):
-            arguments, keywords = fx.node.map_arg((node.args, node.kwargs), lambda before: known[before])
-            known[node] = node.target(*arguments, **keywords)
+            arguments: Any = map_arg((node.args, node.kwargs), known.__getitem__)
+            known[node] = node.target(*arguments[0], **arguments[1])
     outer = [
         node
         for node in known
-        if isinstance(known[node], Tensor) and (node.op == "placeholder" or any(user not in known for user in node.users))
+        if isinstance(known[node], Tensor)
+        and (node.op == "placeholder" or any(user not in known for user in node.users))
     ]
     views = [node for node in outer if node.op != "placeholder"]
     with graph.inserting_before(placeholders[0]):
@@ -121,11 +160,11 @@ def bound(module: fx.GraphModule, state: State) -> Callable[..., Any]:
             node.target = _direct(node.target)
     graph.lint()
     module.recompile()
-    arguments = [*(known[node] for node in views), *tensors]
+    fixed = [*(known[node] for node in views), *tensors]
     forward = module.forward
 
     def replay(*rest: Tensor) -> None:
-        forward(*arguments, *rest)
+        forward(*fixed, *rest)
 
     return replay
 
@@ -138,19 +177,21 @@ def _lasts(node: fx.Node) -> bool:
 
 
 def _writes(node: fx.Node) -> bool:
-    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+    schema: Any = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable
 
 
 def _direct(target: Any) -> Any:
     """The function by which Python calls an operation itself: the dispatcher's own door costs a microsecond more."""
-    if not isinstance(target, OpOverload) or target.namespace != "aten":
-        return target
-    name = target._schema.name.removeprefix("aten::")
+    schema: Any = getattr(target, "_schema", None)
+    if not isinstance(target, OpOverload) or not schema.name.startswith("aten::"):
+        return cast(Any, target)
+    name = schema.name.removeprefix("aten::")
     if name in FUNCTIONS:
         return getattr(torch, name)
     if name in METHODS:
         return getattr(Tensor, name)
-    return target
+    return cast(Any, target)
 
 
 def _copied(graph: fx.Graph) -> fx.Graph:
@@ -162,6 +203,8 @@ def _copied(graph: fx.Graph) -> fx.Graph:
 def text(module: fx.GraphModule) -> str:
     """Return a recording as text, to be compared with another: its operations, and the values of its constants."""
     constants = [
-        f"{node.target} {getattr(module, str(node.target)).tolist()}" for node in module.graph.nodes if node.op == "get_attr"
+        f"{node.target} {getattr(module, str(node.target)).tolist()}"
+        for node in module.graph.nodes
+        if node.op == "get_attr"
     ]
     return "\n".join([module.code, *constants])

@@ -33,7 +33,7 @@ class Columns:
         self.picture, self.seed, self.per_epoch, self.by_epochs = picture, seed, per_epoch, by_epochs
         self.total = scheduled.total
         self.recorded = scheduled.names
-        extra = [
+        extra: list[str] = [
             *([SHARE] if average.name != "none" else []),
             *([AUGMENT] if objective.augment is not None else []),
             *(MIXING if objective.mixing is not None else []),

@@ -20,7 +20,7 @@ from torch import Tensor, fx
 from shoal.errors import ShoalError
 
 
-class NotCompilable(ShoalError):
+class NotCompilableError(ShoalError):
     """A step that inductor cannot compile here; the message is a clause that says why."""
 
 
@@ -29,10 +29,10 @@ OPTIONS: dict[str, Any] = {"fallback_random": True}
 
 
 def compiled(graph: fx.GraphModule, tensors: Sequence[Tensor]) -> Callable[[list[Tensor]], Any]:
-    """Return a compiled graph as a function of its tensors; raises NotCompilable, with a reason in one clause."""
+    """Return a compiled graph as a function of its tensors; raises NotCompilableError, with a reason in one clause."""
     missing = no_compiler()
     if missing is not None:
-        raise NotCompilable(missing)
+        raise NotCompilableError(missing)
     inductor: Any = importlib.import_module("torch._inductor")
     config: Any = importlib.import_module("torch._inductor.config")
     try:
@@ -40,7 +40,9 @@ def compiled(graph: fx.GraphModule, tensors: Sequence[Tensor]) -> Callable[[list
             warnings.simplefilter("ignore")
             call: Any = inductor.compile(graph, list(tensors))
     except Exception as error:  # the boundary to a compiler and what it calls
-        raise NotCompilable(f"inductor failed ({type(error).__name__}: {str(error).partition(chr(10))[0]})") from error
+        raise NotCompilableError(
+            f"inductor failed ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+        ) from error
 
     def run(arguments: list[Tensor]) -> Any:
         return call(*arguments)
@@ -52,7 +54,9 @@ def compiled(graph: fx.GraphModule, tensors: Sequence[Tensor]) -> Callable[[list
 def no_compiler() -> str | None:
     """Return why nothing can be compiled for the CPU here, or None."""
     config: Any = importlib.import_module("torch._inductor.config")
-    names = [name for name in (config.cpp.cxx if isinstance(config.cpp.cxx, tuple | list) else [config.cpp.cxx]) if name]
+    names = [
+        name for name in (config.cpp.cxx if isinstance(config.cpp.cxx, tuple | list) else [config.cpp.cxx]) if name
+    ]
     if any(shutil.which(name) for name in [*names, "g++", "clang++", "c++"]):
         return None
     return "there is no C++ compiler on this machine: install one, such as g++, to compile"

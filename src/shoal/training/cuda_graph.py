@@ -16,7 +16,9 @@ WARM_UPS = 3
 """Runs on a side stream before a graph is captured, as torch asks for: libraries allocate what they need."""
 
 
-def graphed(replay: Callable[..., Any], tensors: Sequence[Tensor], *, keep: Sequence[Tensor] = ()) -> Callable[..., Any]:
+def graphed(
+    replay: Callable[..., Any], tensors: Sequence[Tensor], *, keep: Sequence[Tensor] = ()
+) -> Callable[..., Any]:
     """Return a function that launches `replay` as a CUDA graph.
 
     `tensors` are like those it will be called with; `keep` are those that it writes to, whose values are put back after

@@ -14,8 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from shoal.datasets import Batch
-from shoal.errors import TrainingError
-from shoal.optim import ascent, climbing, group_state, load_group_state, load_named_state, named_state, needs_closure, writers
+from shoal.optim import (
+    ascent,
+    climbing,
+    group_state,
+    load_group_state,
+    load_named_state,
+    named_state,
+    needs_closure,
+    writers,
+)
 from shoal.training.loss_scale import LossScale
 from shoal.training.meter import Meter
 from shoal.training.objective import Objective, Part
@@ -97,9 +105,7 @@ class EagerStep:
     def _backward(self, parts: Sequence[Part], values: Mapping[str, float], *, metered: bool) -> None:
         """Add the gradient of the mean loss of a batch to that of the parameters; the meter judges whether it is finite."""
         for part in parts:
-            outputs, losses = self.objective.outputs_and_losses(
-                self.model, part, values, check=not self.checked
-            )
+            outputs, losses = self.objective.outputs_and_losses(self.model, part, values, check=not self.checked)
             self.checked = True
             share = self._share(losses, len(parts))
             losses.backward(share if self.scale is None else self._scaled(losses, share))
@@ -162,7 +168,9 @@ class EagerStep:
             total = torch.zeros((), dtype=torch.float64, device=self.meter.device)
             with torch.enable_grad():
                 for part in parts:
-                    outputs, losses = self.objective.outputs_and_losses(self.model, part, values, check=not self.checked)
+                    outputs, losses = self.objective.outputs_and_losses(
+                        self.model, part, values, check=not self.checked
+                    )
                     self.checked = True
                     share = self._share(losses, len(parts))
                     losses.backward(share)

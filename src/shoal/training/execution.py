@@ -94,7 +94,11 @@ def chosen(measured: Measured, steps: int) -> Choice:
     told = f"{name}, {_milliseconds(seconds)} a step"
     others = [
         f"{_milliseconds(value)} {other}"
-        for other, value in (("eager", measured.eager), ("captured", measured.captured), ("compiled", measured.compiled))
+        for other, value in (
+            ("eager", measured.eager),
+            ("captured", measured.captured),
+            ("compiled", measured.compiled),
+        )
         if value is not None and other != name
     ]
     why = f"{told} against {' and '.join(others)}" if others else told

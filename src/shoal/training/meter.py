@@ -77,9 +77,7 @@ class Meter:
         other = Meter({}, self.device)
         other.metrics = self.metrics
         other.loss, other.bad, other.bad_steps = tensors["loss"], tensors["bad"], tensors["bad_steps"]
-        other.sums = {
-            name: {key: tensors[f"sums.{name}.{key}"] for key in own} for name, own in self.sums.items()
-        }
+        other.sums = {name: {key: tensors[f"sums.{name}.{key}"] for key in own} for name, own in self.sums.items()}
         other.notes = {name: tensors[f"notes.{name}"] for name in self.notes}
         return other
 

@@ -17,7 +17,7 @@ from shoal.augment import Augment, mixed
 from shoal.augment.mixing import Box, Number
 from shoal.errors import TrainingError
 from shoal.tasks import Task, check_loss
-from shoal.training.precision import as_float32, autocasting
+from shoal.training.precision import Precision, as_float32, autocasting
 
 Forward = Callable[[Any], Any]
 Values = Mapping[str, "Tensor | float"]
@@ -57,14 +57,14 @@ class Objective:
     task: Task
     loss: Callable[[Tensor, Tensor], Tensor]
     device: torch.device
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     augment: Augment | None = None
     mixing: Mixing | None = None
 
     def parts(self, inputs: Tensor, targets: Tensor, index: Tensor, values: Values, *, count: int) -> list[Part]:
         """Return a batch, its inputs augmented and mixed, in `count` equal parts."""
         if self.augment is not None:
-            inputs = self.augment(inputs, index, values[AUGMENT])
+            inputs = self.augment(inputs, index, _key(values[AUGMENT]))
         partners = None
         if self.mixing is not None:
             share, top, left, bottom, right = (values[name] for name in MIXING)
@@ -94,3 +94,8 @@ class Objective:
             share = values[MIXING[0]]
             losses = share * losses + (1 - share) * self.loss(outputs, part.partners)
         return outputs, losses
+
+
+def _key(value: Tensor | float) -> Tensor | int:
+    """The key of an epoch's augmentation: a whole number below 2**53, which a float64 holds exactly."""
+    return value if isinstance(value, Tensor) else int(value)

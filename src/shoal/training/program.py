@@ -55,7 +55,7 @@ class Unit:
             return {self.names[0]: tensor}
         if tensor.ndim == 0:
             return dict.fromkeys(self.names, tensor)
-        pieces = tensor.split([shape.numel() for shape in self.shapes])
+        pieces: Sequence[Tensor] = tensor.split([shape.numel() for shape in self.shapes])
         return {name: piece.view(shape) for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)}
 
     def join(self, tree: Mapping[str, Tensor]) -> Tensor:
@@ -65,20 +65,22 @@ class Unit:
         return torch.cat([tree[name].reshape(-1) for name in self.names])
 
 
-def units_of(model: nn.Module, groups: Sequence[NamedGroup], rule: Rule) -> list[Unit]:
+def units_of(model: nn.Module, groups: Sequence[NamedGroup], rules: Mapping[bool, Rule]) -> list[Unit]:
     """Return the units in which a rule updates a model's parameters."""
     parameters = dict(model.named_parameters())
     chosen = [parameters[name] for group in groups for name in group.names]
     dtypes = {(p.dtype, p.device) for p in chosen}
     plain = all(p.is_contiguous() for p in chosen) and len(dtypes) == 1
-    joined = rule.elementwise and plain and sum(p.numel() for p in chosen) <= JOINED_NUMBERS
+    joinable = plain and sum(p.numel() for p in chosen) <= JOINED_NUMBERS
     units: list[Unit] = []
     for number, group in enumerate(groups):
         shapes = tuple(parameters[name].shape for name in group.names)
-        if joined:
+        if joinable and rules[group.rest].elementwise:
             units.append(Unit(f"joined.{number}", group.names, shapes, True, group))
         else:
-            units += [Unit(name, (name,), (shape,), False, group) for name, shape in zip(group.names, shapes, strict=True)]
+            units += [
+                Unit(name, (name,), (shape,), False, group) for name, shape in zip(group.names, shapes, strict=True)
+            ]
     return units
 
 
@@ -88,7 +90,7 @@ class Program:
 
     model: nn.Module
     objective: Objective
-    rule: Rule
+    rules: Mapping[bool, Rule]
     units: Sequence[Unit]
     names: tuple[str, ...]
     renamed: Mapping[str, str]
@@ -104,11 +106,19 @@ class Program:
         meter = self.meter.over(state["meter"])
         scale = LossScale.over(state["scale"]) if self.treatment.scaled else None
         parts = self.objective.parts(inputs, targets, index, values, count=self.treatment.parts)
-        weights = {name: piece for unit in self.units for name, piece in unit.split(state["parameters"][unit.label]).items()}
+        weights = {
+            name: piece for unit in self.units for name, piece in unit.split(state["parameters"][unit.label]).items()
+        }
 
         grads, found = self._gradient(weights, state, state["buffers"], parts, values, meter, scale)
         if self.treatment.sam:
-            moved = dict(zip(weights, climbed(list(weights.values()), ascent(list(grads.values()), self.treatment.sam)), strict=True))
+            moved = dict(
+                zip(
+                    weights,
+                    climbed(list(weights.values()), ascent(list(grads.values()), self.treatment.sam)),
+                    strict=True,
+                )
+            )
             spare = {name: value.clone() for name, value in state["buffers"].items()}
             grads, again = self._gradient(moved, state, spare, parts, values, None, scale)
             found = torch.maximum(found, again)
@@ -166,13 +176,14 @@ class Program:
         for _, members in groupby(self.units, key=lambda unit: unit.group):
             units = list(members)
             group = units[0].group
+            rule = self.rules[group.rest]
             joined = {unit.label: unit.join(grads) for unit in units}
             own = {unit.label: state["parameters"][unit.label] for unit in units}
-            slots = {slot: _of(state[f"slots.{slot}"], own) for slot in self.rule.slots}
+            slots = {slot: _of(state[f"slots.{slot}"], own) for slot in rule.slots}
             hyper = self._hypers(values, group)
-            if self.fused and isinstance(self.rule, Fused) and self.rule.fusable(hyper):
+            if self.fused and isinstance(rule, Fused) and rule.fusable(hyper):
                 steps = [clock.clone() for _ in units]  # the kernel counts
-                self.rule.fused(
+                rule.fused(
                     list(own.values()),
                     list(joined.values()),
                     {slot: list(tree.values()) for slot, tree in slots.items()},
@@ -181,7 +192,7 @@ class Program:
                     found,
                 )
                 continue
-            new, new_slots = self.rule.update(own, joined, slots, hyper, clock + 1.0)
+            new, new_slots = rule.update(own, joined, slots, hyper, clock + 1.0)
             skip = found > 0
             for label, value in own.items():
                 value.copy_(torch.where(skip, value, new[label]))

@@ -1,7 +1,7 @@
 """The recorded step: a functional step captured as a graph, checked, then replayed, as it is or compiled.
 
 A recording is made on clones and trusted only when two of them, under other seeds of Python and NumPy, are the same, and
-a replay of the first batches ends where eager steps do. What cannot be recorded raises NotRecordable, and nothing of
+a replay of the first batches ends where eager steps do. What cannot be recorded raises NotRecordableError, and nothing of
 the run has changed then.
 """
 
@@ -26,7 +26,7 @@ from shoal.training.eager import EagerStep
 from shoal.training.loss_scale import LossScale
 from shoal.training.operations import Timed, timed
 from shoal.training.program import Program, State, Tree, units_of
-from shoal.training.trial import NotRecordable, Outcome, Trial, differs, disturbed, double, outcome, reason
+from shoal.training.trial import NotRecordableError, Outcome, Trial, differs, disturbed, double, outcome, reason, shaken
 from shoal.training.weights import persistent_buffers
 
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 2e-2, "fp16": 1e-2}
@@ -44,12 +44,12 @@ class Hyper(NamedTuple):
 
 @dataclass(frozen=True)
 class Recording:
-    """What an optimizer is to a recorded step: its rule, groups, and hyperparameters that stay as they are.
+    """What an optimizer is to a recorded step: its rules, groups, and hyperparameters that stay as they are.
 
-    `renamed` says which of the rule's hyperparameters a scheduled one is: momentum is beta1 of the Adam family.
+    `rules` by whether a group is what Muon leaves to AdamW: for all others there is the one under False. `renamed` says which of the rule's hyperparameters a scheduled one is: momentum is beta1 of the Adam family.
     """
 
-    rule: Rule
+    rules: Mapping[bool, Rule]
     groups: tuple[NamedGroup, ...]
     fixed: Mapping[str, float]
     renamed: Mapping[str, str]
@@ -74,20 +74,22 @@ class RecordedStep:
         averaged: bool,
     ) -> None:
         self.model, self.meter, self.names, self.trained = eager.model, eager.meter, eager.names, eager.trained
-        self.execution, self.rule, self.trial = execution, recording.rule, trial
+        self.execution, self.rules, self.trial = execution, recording.rules, trial
         self.objective = eager.objective
         self.device = self.meter.device
         self.compile_seconds = 0.0
         copy = double(eager.model)
         reference = twin(copy)
         wanted = outcome(reference, trial)
+        shook = outcome(twin(shaken(double(eager.model))), trial)
         self.meter.prepare(reference.meter)
         groups = [without(group, wanted.idle) for group in recording.groups]
-        self.units = units_of(eager.model, [group for group in groups if group.names], recording.rule)
+        self.units = units_of(eager.model, [group for group in groups if group.names], recording.rules)
+        self.slots = tuple(dict.fromkeys(slot for rule in self.rules.values() for slot in rule.slots))
         self.program = Program(
             model=copy,
             objective=eager.objective,
-            rule=recording.rule,
+            rules=recording.rules,
             units=self.units,
             names=eager.names,
             renamed=recording.renamed,
@@ -101,7 +103,7 @@ class RecordedStep:
         self.compilations: dict[Any, Callable[..., Any]] = {}
         first, numbers = trial.batches[0]
         self.graph = self._recorded(first, self._hyper(numbers), twice=True)
-        self._check(self.graph, first, wanted, TOLERANCE[eager.objective.precision])
+        self._check(self.graph, first, (wanted, shook), TOLERANCE[eager.objective.precision])
         self._adopt()
         self.replays: dict[Any, Callable[..., Any]] = {_shape(first): self._bound(self.graph, first, self.state)}
 
@@ -151,12 +153,13 @@ class RecordedStep:
         slots: dict[str, dict[str, Any]] = {name: {} for unit in self.units for name in unit.names}
         if not float(self.state["clock"]["updates"]):  # a class makes its slots in its first step
             return {"optimizer": {}, "groups": None}
-        for slot in self.rule.slots:
+        for slot in self.slots:
             for name, value in self._named(self.state[f"slots.{slot}"]).items():
                 slots[name][slot] = value
-        if self.rule.counts:
-            for own in slots.values():
-                own["step"] = self.state["clock"]["updates"]
+        for unit in self.units:
+            if self.rules[unit.group.rest].counts:
+                for name in unit.names:
+                    slots[name]["step"] = self.state["clock"]["updates"]
         return {"optimizer": slots, "groups": None}
 
     def load_optimizer_state(self, state: Mapping[str, Any], *, steps: int) -> None:
@@ -164,7 +167,7 @@ class RecordedStep:
         saved: Mapping[str, Mapping[str, Any]] = state["optimizer"]
         clock = next((own["step"] for own in saved.values() if "step" in own), steps if saved else 0)
         self.state["clock"]["updates"].copy_(torch.as_tensor(clock))
-        for slot in self.rule.slots:
+        for slot in self.slots:
             for name, value in self._named(self.state[f"slots.{slot}"]).items():
                 if name not in saved:
                     value.zero_()
@@ -207,10 +210,10 @@ class RecordedStep:
             "buffers": buffers,
             "frozen": {name: value for name, value in parameters.items() if name not in updated},
         }
-        for slot in self.rule.slots:
+        for slot in self.slots:
             state[f"slots.{slot}"] = {}
         for unit in self.units:
-            started = self.rule.start(units[unit.label])
+            started = self.rules[unit.group.rest].start(units[unit.label])
             for slot, value in started.items():
                 state[f"slots.{slot}"][unit.label] = value
         if averaged:
@@ -242,16 +245,16 @@ class RecordedStep:
                 try:
                     graphs.append(record(self.program, cloned(self.state), tensors, hyper))
                 except Exception as error:  # the boundary to the user's code: what it does may fail in any way
-                    raise NotRecordable(reason(error)) from error
+                    raise NotRecordableError(reason(error)) from error
         if twice and text(graphs[0]) != text(graphs[1]):
-            raise NotRecordable(
+            raise NotRecordableError(
                 "two recordings of a step differ, so it depends on something else than its tensors (a counter, or a "
                 "draw from Python's or NumPy's generator)"
             )
         return graphs[0]
 
-    def _check(self, graph: fx.GraphModule, batch: Batch, wanted: Outcome, tolerance: float) -> None:
-        """Replay the trial on clones; raise NotRecordable where it does not end where the eager steps did."""
+    def _check(self, graph: fx.GraphModule, batch: Batch, eager: tuple[Outcome, Outcome], tolerance: float) -> None:
+        """Replay the trial on clones; raise NotRecordableError where it does not end where the eager steps did."""
         clones = cloned(self.state)
         replay = self._bound(graph, batch, clones)
         before = self._weights(clones)
@@ -263,9 +266,9 @@ class RecordedStep:
 
         self.trial.run(perform)
         found = Outcome(before, self._weights(clones), float(clones["meter"]["loss"]), frozenset())
-        apart = differs(found, wanted, tolerance=tolerance)
+        apart = differs(found, *eager, tolerance=tolerance)
         if apart is not None:
-            raise NotRecordable(f"a replay is not the same as eager steps: {apart}")
+            raise NotRecordableError(f"a replay is not the same as eager steps: {apart}")
 
     def _bound(self, graph: fx.GraphModule, batch: Batch, state: State) -> Callable[..., Any]:
         """Return the function of (inputs, targets, index, *hypers) that performs a recorded step on a state."""
@@ -292,8 +295,8 @@ class RecordedStep:
         """Record a step for batches of a shape that has not been seen: the last of an epoch, usually."""
         if len(self.replays) == MOST_SHAPES:
             raise TrainingError(
-                f"batches come in more than {MOST_SHAPES} shapes, the last of {list(batch.inputs.shape)}: expected a few "
-                "that recur, since each is recorded. Set execution=eager, or pad examples to one shape."
+                f"batches come in more than {MOST_SHAPES} shapes, the last of {list(batch.inputs.shape)}: expected "
+                "a few that recur, since each is recorded. Set execution=eager, or pad examples to one shape."
             )
         where = [generator.get_state() for generator in self.trial.generators]
         graph = self._recorded(batch, hyper.tensors, twice=False)
@@ -311,7 +314,9 @@ class RecordedStep:
                     parameters[name].data = view
 
     def _weights(self, state: State) -> Tree:
-        named = {name: piece for unit in self.units for name, piece in unit.split(state["parameters"][unit.label]).items()}
+        named = {
+            name: piece for unit in self.units for name, piece in unit.split(state["parameters"][unit.label]).items()
+        }
         kept = {name for name, _ in persistent_buffers(self.model)}
         return {**named, **state["frozen"], **{name: value for name, value in state["buffers"].items() if name in kept}}
 

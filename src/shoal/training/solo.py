@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call  # pyright: ignore[reportUnknownVariableType]
 
 from shoal import rng
@@ -206,7 +206,9 @@ class SoloEngine:
         assert self.averaging is not None
         weights = weights_of(self.model)
         if self.averaging.name == "lookahead":
-            lookahead_({name: self.average.average[name] for name in self.names}, {n: weights[n] for n in self.names}, share)
+            lookahead_(
+                {name: self.average.average[name] for name in self.names}, {n: weights[n] for n in self.names}, share
+            )
         else:
             self.average.update(weights, share)
 

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,12 @@ from shoal.training.weights import weights_of
 
 Tree = dict[str, Tensor]
 
+LAST_BIT = 2.0**-23
+SLACK = 10.0
+"""How many times as far apart as two eager trials that began a last bit apart a recording may end."""
 
-class NotRecordable(ShoalError):
+
+class NotRecordableError(ShoalError):
     """A step that cannot be recorded, or cannot be trusted once it is; the message is a clause that says why."""
 
 
@@ -57,11 +62,11 @@ class Outcome:
 
 
 def double(model: nn.Module) -> nn.Module:
-    """Return a copy of a model that may be trained and thrown away; raises NotRecordable where it cannot be copied."""
+    """Return a copy of a model that may be trained and thrown away; raises NotRecordableError where it cannot be copied."""
     try:
         return copy.deepcopy(model)
     except Exception as error:  # the boundary to the user's code: what cannot be copied may raise anything
-        raise NotRecordable(f"the model cannot be copied ({_said(error)})") from error
+        raise NotRecordableError(f"the model cannot be copied ({_said(error)})") from error
 
 
 def outcome(eager: EagerStep, trial: Trial) -> Outcome:
@@ -69,11 +74,11 @@ def outcome(eager: EagerStep, trial: Trial) -> Outcome:
     names = {id(parameter): name for name, parameter in eager.model.named_parameters()}
     before = {name: value.detach().clone() for name, value in weights_of(eager.model).items()}
     had: set[str] = set()
-    hooks = [
-        parameter.register_post_accumulate_grad_hook(lambda p: had.add(names[id(p)]))
-        for parameter in eager.trained
-        if isinstance(parameter, nn.Parameter)
-    ]
+
+    def note(parameter: Tensor) -> None:
+        had.add(names[id(parameter)])
+
+    hooks: list[Any] = [parameter.register_post_accumulate_grad_hook(note) for parameter in eager.trained]
     trial.run(eager)
     for hook in hooks:
         hook.remove()
@@ -82,24 +87,46 @@ def outcome(eager: EagerStep, trial: Trial) -> Outcome:
     return Outcome(before, after, float(eager.meter.loss), idle)
 
 
-def differs(found: Outcome, wanted: Outcome, *, tolerance: float) -> str | None:
+def shaken(model: nn.Module) -> nn.Module:
+    """Return a model with its parameters changed in about the last bit, in place: what rounding alone does to a training."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            signs = torch.rand(parameter.shape, generator=generator).lt(0.5).to(parameter.device)
+            parameter.mul_(torch.where(signs, 1 - LAST_BIT, 1 + LAST_BIT).to(parameter.dtype))
+    return model
+
+
+def differs(found: Outcome, wanted: Outcome, shook: Outcome, *, tolerance: float) -> str | None:
     """Return in what two trials differ by more than rounding, or None.
 
-    Compared are the losses, and the whole way that the weights went: where a gradient is rounding alone, as that of a
-    bias before a batch norm, an adaptive optimizer makes a step of it, in a direction that means nothing.
+    `shook` is an eager trial whose weights began a last bit away. Where a gradient is rounding alone, as that of a bias
+    before a batch norm, an adaptive optimizer makes a step of it in a direction that means nothing, and that shows there.
     """
-    if not abs(found.loss - wanted.loss) <= tolerance * max(abs(wanted.loss), 1e-6):
+    if not abs(found.loss - wanted.loss) <= tolerance * max(abs(wanted.loss), 1e-6) + SLACK * abs(
+        shook.loss - wanted.loss
+    ):
         return f"its losses differ from the eager ones ({found.loss:.6g} and {wanted.loss:.6g} in all)"
-    apart, way = 0.0, 0.0
     for name, value in wanted.after.items():
-        if value.is_floating_point():
-            apart += float((found.after[name].double() - value.double()).square().sum())
-            way += float((value.double() - wanted.before[name].double()).square().sum())
-        elif not torch.equal(found.after[name], value):
+        if not value.is_floating_point() and not torch.equal(found.after[name], value):
             return f"it leaves {name} as something else than the eager step"
-    if not apart**0.5 <= 20 * tolerance * way**0.5:
+    apart, way, rounding = (
+        _distance(*pair)
+        for pair in ((found.after, wanted.after), (wanted.before, wanted.after), (shook.after, wanted.after))
+    )
+    if not apart <= 20 * tolerance * way + SLACK * rounding:
         return "it leads to other weights than the eager step"
     return None
+
+
+def _distance(first: Tree, second: Tree) -> float:
+    """The norm of the difference of two sets of weights."""
+    squares = [
+        float((first[name].double() - value.double()).square().sum())
+        for name, value in second.items()
+        if value.is_floating_point()
+    ]
+    return sum(squares) ** 0.5
 
 
 def disturbed(purpose: int) -> None:
