@@ -93,7 +93,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dampening": {"optimizer": {"name": "sgd", "lr": 0.05, "dampening": 0.3}},
     "momentum is scheduled": {"schedules": {"momentum": {"name": "cosine", "final": 0.5}}},
     "weight decay is scheduled": {
-        "optimizer": {"name": "adamw", "lr": 1e-2, "weight_decay": 0.1},
+        "optimizer": {"name": "sgd", "lr": 0.05, "weight_decay": 0.1},
         "schedules": {"weight_decay": {"name": "cosine"}},
     },
     "multipliers": {"optimizer": {"name": "adamw", "lr_multipliers": ["*.weight=0.1"], "decay_multipliers": ["*=2"]}},
