@@ -38,7 +38,7 @@ def ramps(count: int, height: int, width: int) -> Tensor:
 
 
 def ks(values: Tensor) -> float:
-    """The distance of Kolmogorov and Smirnov from the uniform distribution, times sqrt(n): 1.95 is one in a thousand."""
+    """The distance of Kolmogorov and Smirnov from uniform, times sqrt(n): above 1.95 once in a thousand times."""
     steps = torch.arange(1, len(values) + 1, dtype=torch.float64) / len(values)
     return float((values.double().sort().values - steps).abs().max()) * math.sqrt(len(values))
 

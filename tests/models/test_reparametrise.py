@@ -66,7 +66,7 @@ def test_under_weight_norm_a_model_starts_with_its_own_weights() -> None:
 
 
 def test_lengths_of_a_transposed_convolution_are_those_of_its_outputs() -> None:
-    layer: Any = reparametrised(nn.Sequential(nn.ConvTranspose2d(3, 5, 2)), weight_norm=True)[0]  # pyright: ignore
+    layer: Any = reparametrised(nn.Sequential(nn.ConvTranspose2d(3, 5, 2)), weight_norm=True).get_submodule("0")
     assert layer.parametrizations.weight.original0.shape == (1, 5, 1, 1)
 
 
@@ -131,7 +131,7 @@ class Tied(nn.Module):
 @each
 def test_a_weight_that_modules_share_stays_shared(kind: str) -> None:
     torch.manual_seed(0)
-    model = reparametrised(Tied(), **{kind: True})
+    model: Any = reparametrised(Tied(), **{kind: True})
     names = list(dict(model.named_parameters()))
     assert len(names) == (5 if kind == "weight_norm" else 3)  # two weights, each once, and a bias
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -141,7 +141,7 @@ def test_a_weight_that_modules_share_stays_shared(kind: str) -> None:
         torch.nn.functional.cross_entropy(model(tokens), tokens).backward()
         optimizer.step()
     model.eval()
-    assert torch.equal(model.embed.weight, model.output.weight)  # pyright: ignore
+    assert torch.equal(model.embed.weight, model.output.weight)
     other = reparametrised(Tied(), **{kind: True}).eval()
     load_weights(other, {name: value.detach() for name, value in weights_of(model).items()})
     assert torch.equal(other(tokens), model(tokens))
@@ -211,7 +211,7 @@ def test_a_training_step_can_be_recorded(kind: str) -> None:
 @each
 def test_what_stacks_is_what_vmap_takes(kind: str) -> None:
     models = [reparametrised(Mlp((6,), 3, width=4), **{kind: True}) for _ in range(3)]
-    stacked: Any = torch.func.stack_module_state(models)  # pyright: ignore
+    stacked: Any = torch.func.stack_module_state(models)
     batch = torch.randn(5, 6)
 
     def loss(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Numbers with an address: frozen, uniform, unrelated to their neighbours, and the same in whatever batch they stand."""
+"""Numbers with an address: frozen, uniform, unrelated to their neighbours, the same in whatever batch they stand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GOLDEN = {
     (2**53 - 1, 2**40): [9186058, 2183903, 15525595],
     (8710006498604705, 59_999): [3829169, 10230610, 1792063],
 }
-"""(key, index) and the draws in units of 2**-24. Frozen: other values would change what augmentation does in every run."""
+"""(key, index) and the draws in units of 2**-24. Frozen: other values would change what augmentation does to runs."""
 COUNT = 60_000
 
 

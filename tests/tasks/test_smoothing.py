@@ -1,4 +1,4 @@
-"""Smoothed labels: torch's formula to rounding, with a share that may be a tensor; refused where there are no labels."""
+"""Smoothed labels: torch's formula to rounding, the share may be a tensor; refused where there are no labels."""
 
 from __future__ import annotations
 

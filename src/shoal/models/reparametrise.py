@@ -31,8 +31,8 @@ STACKABLE: dict[str, bool] = {"weight_norm": True, "spectral_norm": False}
 REASONS: dict[str, str] = {
     "weight_norm": "vmap computes it, though run by run: torch's fused kernel (_weight_norm_interface) has no batching "
     "rule, of which torch warns",
-    "spectral_norm": "vmap refuses it in training: each forward pass writes its vectors u and v by operations with out=, "
-    "for which there is no batching rule",
+    "spectral_norm": "vmap refuses it in training: each forward pass writes its vectors u and v by operations with "
+    "out=, which have no batching rule",
 }
 
 
