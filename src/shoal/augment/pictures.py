@@ -59,7 +59,7 @@ def crop(x_BCHW: Tensor, u: Tensor, least: float) -> Tensor:
     side = share.sqrt()
     y_BH = _places(side / stretch, u[:, 2], height)
     x_BW = _places(side * stretch, u[:, 3], width)
-    grid = torch.stack(torch.broadcast_tensors(x_BW.unsqueeze(1), y_BH.unsqueeze(2)), dim=-1)
+    grid = torch.stack((x_BW.unsqueeze(1).expand(-1, height, -1), y_BH.unsqueeze(2).expand(-1, -1, width)), dim=-1)
     wide = torch.promote_types(x_BCHW.dtype, torch.float32)
     found = F.grid_sample(x_BCHW.to(wide), grid.to(wide), mode="bilinear", padding_mode="border", align_corners=False)
     return _laid_out_as(x_BCHW, found.to(x_BCHW.dtype))
@@ -121,7 +121,7 @@ def _pixel_by_pixel(x_BCHW: Tensor) -> bool:
 
 
 def _rows(x_BCHW: Tensor) -> tuple[Tensor, int]:
-    """Return pictures as [B, planes, H, numbers of a row], as they lie in memory, and the numbers from pixel to pixel."""
+    """Return pictures as they lie in memory, [B, planes, H, numbers of a row], and the numbers of a pixel."""
     if not _pixel_by_pixel(x_BCHW):
         return x_BCHW.contiguous(), 1
     return x_BCHW.permute(0, 2, 3, 1).flatten(2).unsqueeze(1).contiguous(), x_BCHW.shape[1]

@@ -30,9 +30,9 @@ STACKABLE: dict[str, bool] = {"weight_norm": True, "spectral_norm": False}
 """Whether torch.func.vmap (2.13) can train models with it as one stack, by its key in `regularise`."""
 REASONS: dict[str, str] = {
     "weight_norm": "vmap computes it, though run by run: torch's fused kernel (_weight_norm_interface) has no batching "
-    "rule, of which torch warns once",
-    "spectral_norm": "vmap refuses it in training: each forward pass writes its vectors u and v in place, by operations "
-    "with out=, for which there is no batching rule",
+    "rule, of which torch warns",
+    "spectral_norm": "vmap refuses it in training: each forward pass writes its vectors u and v by operations with "
+    "out=, which have no batching rule",
 }
 
 

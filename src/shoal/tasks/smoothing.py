@@ -30,7 +30,7 @@ def smoothed_cross_entropy(
 
 
 def training_loss(task: Task, smoothing: Tensor | float) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of (outputs, targets) that training takes: with labels smoothed by that share, plain where it is 0.
+    """Return the loss of (outputs, targets) for training: with labels smoothed by that share, plain where it is 0.
 
     Raises RecipeError where the task has no labels to smooth.
     """
