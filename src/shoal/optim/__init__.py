@@ -10,6 +10,7 @@ builder in `table.BUILDERS`; the contract tests then run over it.
 from shoal.optim.averaging import Average, averaged, lookahead, lookahead_
 from shoal.optim.batch_norms import batch_norm_statistics, has_batch_norm
 from shoal.optim.clipping import Clip
+from shoal.optim.functional import functional_call
 from shoal.optim.sam import ascent, climbed, climbing
 from shoal.optim.state import group_state, load_group_state, load_named_state, named_state
 from shoal.optim.table import BUILDERS, build, register
@@ -26,6 +27,7 @@ __all__ = [
     "build",
     "climbed",
     "climbing",
+    "functional_call",
     "group_state",
     "has_batch_norm",
     "load_group_state",
