@@ -11,6 +11,7 @@ builder and rule in the file of its family, its rows in `table`; the contract te
 from shoal.optim.averaging import Average, averaged, lookahead, lookahead_
 from shoal.optim.batch_norms import batch_norm_statistics, has_batch_norm
 from shoal.optim.clipping import Clip
+from shoal.optim.functional import functional_call
 from shoal.optim.groups import NamedGroup, named_groups, parameter_groups
 from shoal.optim.lbfgs import needs_closure
 from shoal.optim.rule import Fused, Hyper, Rule, Tree
@@ -41,6 +42,7 @@ __all__ = [
     "climbed",
     "climbing",
     "default_schedules",
+    "functional_call",
     "group_state",
     "has_batch_norm",
     "hyper_name",

@@ -36,6 +36,13 @@ class Average:
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self.average: Tree = {name: value.detach().clone() for name, value in weights.items()}
 
+    @classmethod
+    def over(cls, average: Tree) -> Average:
+        """Return an average whose tensors are those given, and not copies of them: for a functional step."""
+        made = cls({})
+        made.average = average
+        return made
+
     @torch.no_grad()
     def update(self, weights: Mapping[str, Tensor], share: float | Tensor) -> None:
         """Move the average a share of the way to the weights, in place; share is a number or [], within 0..1."""

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call  # pyright: ignore[reportUnknownVariableType]
 
 from shoal import rng
+from shoal.optim.functional import functional_call
 
 Tree = dict[str, Tensor]
 Norm = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
@@ -50,7 +50,16 @@ def batch_norm_statistics(
             for batch in inputs:
                 functional_call(model, used, (batch,))
                 batches += 1
-    return {**weights, **{name: spare[name] for name in fresh}} if batches else dict(weights)
+    if batches == 0:
+        return dict(weights)
+    first = _first_names(model)
+    return {name: spare[first[name]] if first.get(name) in fresh else value for name, value in weights.items()}
+
+
+def _first_names(model: nn.Module) -> dict[str, str]:
+    """Every name of a buffer, and the first that it has: a module that is used twice has two in a state dict."""
+    first = {id(value): name for name, value in model.named_buffers()}
+    return {name: first[id(value)] for name, value in model.named_buffers(remove_duplicate=False)}
 
 
 def _norms(model: nn.Module) -> dict[str, nn.Module]:
