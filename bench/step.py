@@ -1,4 +1,5 @@
-"""Time per training step: Shoal in every execution against a loop written by hand, on the same model, data, optimizer, metrics.
+"""Time per training step: Shoal in every execution against a loop written by hand; model, data, optimizer, metrics are
+the same.
 
 A repeat is one process for each contender; they take turns of a twentieth of a second, one waiting while the others
 run, so that a machine whose speed drifts slows all. A step's time is the whole time of the loop divided by its steps:
@@ -6,8 +7,8 @@ evaluations on valid once an epoch with the same metrics are in both, and Shoal'
 on. The hand-written loop indexes tensors in memory and uses the same optimizer class (fused). What recording, measuring
 and compiling take before the first step is told apart ("prepare"), with inductor's own cache empty unless --warm.
 
-    python bench/step.py [--repeats 5] [--cases digits_mlp,...] [--contenders eager,captured,...] [--mnist DIR] [--text FILE]
-                         [--threads N] [--warm] [--json]
+    python bench/step.py [--repeats 5] [--cases digits_mlp,...] [--contenders eager,captured,...] [--mnist DIR]
+                         [--text FILE] [--threads N] [--warm] [--json]
 """
 
 from __future__ import annotations

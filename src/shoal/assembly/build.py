@@ -31,7 +31,6 @@ from shoal.augment import check as check_augment
 from shoal.datasets import Batches, Data, Examples, Stream, StreamBatches
 from shoal.errors import RecipeError, nearest
 from shoal.recipe import Recipe, canonical, signature
-from shoal.recipe.optimizer_parts import OptimizerPart
 from shoal.recipe.parts import DatasetPart
 from shoal.recipe.scaling import Change, scaled
 from shoal.recipe.schedule_parts import Constant
@@ -65,7 +64,8 @@ def _refuse_with_lbfgs(recipe: Recipe) -> None:
     for key, given in had.items():
         if given:
             raise RecipeError(
-                f"optimizer.name = lbfgs: it evaluates the loss itself, so {key} has no place in its step. Leave it out."
+                f"optimizer.name = lbfgs: it evaluates the loss itself, so {key} has no place in its "
+                "step. Leave it out."
             )
 
 
@@ -87,12 +87,12 @@ class Workshop:
             size = self.data.sizes.get("train")
             if size is None:
                 raise RecipeError(
-                    "batch_size = all: how many examples the stream has is not known. Give a number, such as batch_size=32."
+                    "batch_size = all: how many examples the stream has is not known. Give a number: batch_size=32."
                 )
             recipe = recipe.model_copy(update={"batch_size": size})
         schedules = {
             name: TABLES["schedule"][curve]()
-            for name, curve in optim.default_schedules(cast(OptimizerPart, recipe.optimizer)).items()
+            for name, curve in optim.default_schedules(recipe.optimizer).items()
             if getattr(recipe.schedules, name) == Constant()
         }
         recipe = recipe.model_copy(update={"schedules": recipe.schedules.model_copy(update=schedules)})

@@ -1,7 +1,7 @@
 """From a recipe to what performs its steps: the objective, the step in one execution or another, the choice among them.
 
-`step` makes a step of the execution that a plan names, and falls back, with the reason in one sentence, where that cannot
-be; `choose` measures which execution is fastest, unless the recipe says which.
+`step` makes a step of the execution that a plan names, and falls back, with the reason in one sentence, where that
+cannot be; `choose` measures which execution is fastest, unless the recipe says which.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Optimizers: what a recipe names, built over a model's parameters, their state addressed by parameter name.
 
 Each has two forms: a torch.optim class, which serves eager execution, and a rule, a pure function, which serves
-captured steps and stacks. Beside them the pieces of a step that act on gradients and weights, for a loop written by hand
-too: clipping, averages of weights, batch-norm statistics of an average, lookahead, sharpness-aware minimisation.
+captured steps and stacks. Beside them the pieces of a step that act on gradients and weights, for a loop written by
+hand too: clipping, averages of weights, batch-norm statistics of an average, lookahead, sharpness-aware minimisation.
 
 Not for how hyperparameters change (that is `schedules`). To add an entry: its parameters in `recipe.optimizer_parts`,
 builder and rule in the file of its family, its rows in `table`; the contract tests then run over it.

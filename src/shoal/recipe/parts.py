@@ -1,7 +1,7 @@
 """The parameters of every shipped dataset, model and task; their builders live in their rooms.
 
-Those of optimizers are in `optimizer_parts`, of schedules in `schedule_parts`, of averages in `average_parts`. Adding an
-entry: a class there, decorated with its kind, and a builder of the same name in the room.
+Those of optimizers are in `optimizer_parts`, of schedules in `schedule_parts`, of averages in `average_parts`. Adding
+an entry: a class there, decorated with its kind, and a builder of the same name in the room.
 """
 
 from __future__ import annotations

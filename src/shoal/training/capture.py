@@ -1,8 +1,8 @@
 """Recording a functional step as a graph of plain tensor operations, and replaying it.
 
-A recorded step has no autograd, no module calls and no Python of the user's in it. Recording runs the step once on clones;
-what depends on more than the tensors that are given (a branch on a value, a counter of Python's) is refused or found out
-by `steps.Recorded`, which compares two recordings and tries the replay against the eager step.
+A recorded step has no autograd, no module calls and no Python of the user's in it. Recording runs the step once on
+clones; what depends on more than the tensors that are given (a branch on a value, a counter of Python's) is refused, or
+found out by `steps.Recorded`, which compares two recordings and tries the replay against the eager step.
 
 Placeholders are the state's tensors in a fixed order, then inputs, targets, index and the hypers. The state never moves
 in memory, so views of it are made once, when the graph is bound to it, and not at every step.
@@ -170,7 +170,7 @@ def bound(module: fx.GraphModule, state: State) -> Callable[..., Any]:
 
 
 def _lasts(node: fx.Node) -> bool:
-    """Whether what a node returns is the same at every step: a view of the state, or a constant that nobody writes to."""
+    """Whether what a node returns is the same at every step: a view of the state, a constant nobody writes to."""
     if node.target in VIEWS:
         return bool(node.all_input_nodes)
     return node.target is ATEN.full.default and not any(_writes(user) for user in node.users)

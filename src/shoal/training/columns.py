@@ -1,4 +1,4 @@
-"""All hypers of one run's steps: an optimizer's schedules, the average's share, the keys of augmentation, mixing's draws.
+"""All hypers of a run's steps: an optimizer's schedules, the average's share, keys of augmentation, draws of mixing.
 
 Only the first, those of the optimizer, are recorded in the history; the others are functions of the seed and the step.
 """

@@ -103,7 +103,7 @@ class EagerStep:
             load_group_state(self.optimizer, state["groups"])
 
     def _backward(self, parts: Sequence[Part], values: Mapping[str, float], *, metered: bool) -> None:
-        """Add the gradient of the mean loss of a batch to that of the parameters; the meter judges whether it is finite."""
+        """Add the gradient of a batch's mean loss to that of the parameters; the meter judges whether it is finite."""
         for part in parts:
             outputs, losses = self.objective.outputs_and_losses(self.model, part, values, check=not self.checked)
             self.checked = True

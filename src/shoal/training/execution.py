@@ -1,8 +1,8 @@
 """Which execution a training takes, on how many threads: what is measured on a few steps, and the choice it leads to.
 
-Measured are eager and recorded steps on a copy of the model. Compiling is tried where what it may save of the steps that
-are left is worth more than it costs. The choice is a pure function of the measurements, which are kept for the machine:
-the seeds of one experiment are trained under one plan, and so is the same recipe started elsewhere.
+Measured are eager and recorded steps on a copy of the model. Compiling is tried where what it may save of the steps
+that are left is worth more than it costs. The choice is a pure function of the measurements, which are kept for the
+machine: the seeds of one experiment are trained under one plan, and so is the same recipe started elsewhere.
 """
 
 from __future__ import annotations

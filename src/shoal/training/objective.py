@@ -1,4 +1,4 @@
-"""From a batch to the losses that are differentiated: augmentation, mixing, the model under autocast, the training loss.
+"""From a batch to the losses that are differentiated: augmentation, mixing, the model under autocast, the loss.
 
 The same text serves eager steps and the functional step: a scheduled value is a Python float in the first and a 0-dim
 tensor in the second, and nothing here looks at it.
@@ -77,7 +77,7 @@ class Objective:
     def outputs_and_losses(self, forward: Forward, part: Part, values: Values, *, check: bool) -> tuple[Tensor, Tensor]:
         """Return the model's outputs for a part of a batch, in float32, and the losses to be differentiated.
 
-        With `check` TrainingError is raised where a user's model returns no tensor, or a loss whose shape means nothing.
+        With `check`, TrainingError is raised where a model returns no tensor, or a loss a shape that means nothing.
         """
         with autocasting(self.precision, self.device):
             outputs = forward(part.inputs)

@@ -53,7 +53,7 @@ class _Timer(fx.Interpreter):
 
 
 def timed(graph: fx.GraphModule, tensors: Sequence[Tensor], *, repeats: int = 5) -> list[Timed]:
-    """Return every operation of a graph with its time, in order; the graph writes to those of `tensors` that it changes."""
+    """Return every operation of a graph with its time, in order; what the graph changes of `tensors` is changed."""
     timer = _Timer(graph, tensors[0].device)
     with torch.no_grad():
         for _ in range(repeats + 1):

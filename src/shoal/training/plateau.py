@@ -30,7 +30,9 @@ class Plateau:
 
     def evaluated(self, engine: Engine, rows: Sequence[Row]) -> None:
         """Count evaluations since the last improvement, and lower the factor when there are too many."""
-        self.observe(rows[self.run].metrics[self.part.metric])
+        value = rows[self.run].metrics.get(self.part.metric)
+        if value is not None:  # there are no averaged weights yet
+            self.observe(value)
 
     def observe(self, value: float) -> None:
         """Take in the metric of one evaluation; one that is not a number is no improvement."""

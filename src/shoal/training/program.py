@@ -19,13 +19,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call  # pyright: ignore[reportUnknownVariableType]
 
-from shoal.optim import Fused, NamedGroup, Rule, ascent, averaged, climbed
+from shoal.optim import Fused, NamedGroup, Rule, ascent, averaged, climbed, functional_call
 from shoal.training.loss_scale import LossScale
 from shoal.training.meter import Meter
 from shoal.training.objective import Objective, Part
@@ -35,7 +34,7 @@ Tree = dict[str, Tensor]
 State = dict[str, Tree]
 
 JOINED_NUMBERS = 1 << 16
-"""Parameters are joined into flat tensors up to so many numbers: a few operations on one tensor then replace a few on each.
+"""Parameters are joined into flat tensors up to so many numbers: a few operations on one replace a few on each.
 Larger ones are not, for joining copies every gradient."""
 
 
@@ -55,7 +54,7 @@ class Unit:
             return {self.names[0]: tensor}
         if tensor.ndim == 0:
             return dict.fromkeys(self.names, tensor)
-        pieces: Sequence[Tensor] = tensor.split([shape.numel() for shape in self.shapes])
+        pieces = cast("Sequence[Tensor]", tensor.split([shape.numel() for shape in self.shapes]))
         return {name: piece.view(shape) for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)}
 
     def join(self, tree: Mapping[str, Tensor]) -> Tensor:
@@ -86,7 +85,7 @@ def units_of(model: nn.Module, groups: Sequence[NamedGroup], rules: Mapping[bool
 
 @dataclass(frozen=True)
 class Program:
-    """One training step over a state. `names` are the scheduled hypers in the order of their columns; `fixed` the others."""
+    """One training step over a state. `names` are the hypers in the order of their columns, `fixed` the others."""
 
     model: nn.Module
     objective: Objective

@@ -1,8 +1,8 @@
 """The recorded step: a functional step captured as a graph, checked, then replayed, as it is or compiled.
 
-A recording is made on clones and trusted only when two of them, under other seeds of Python and NumPy, are the same, and
-a replay of the first batches ends where eager steps do. What cannot be recorded raises NotRecordableError, and nothing of
-the run has changed then.
+A recording is made on clones and trusted only when two of them, under other seeds of Python and NumPy, are the same,
+and a replay of the first batches ends where eager steps do. What cannot be recorded raises NotRecordableError, and
+nothing of the run has changed then.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Hyper(NamedTuple):
 class Recording:
     """What an optimizer is to a recorded step: its rules, groups, and hyperparameters that stay as they are.
 
-    `rules` by whether a group is what Muon leaves to AdamW: for all others there is the one under False. `renamed` says which of the rule's hyperparameters a scheduled one is: momentum is beta1 of the Adam family.
+    `rules` by whether a group is what Muon leaves to AdamW: for all others there is the one under
+    False. `renamed` says which of the rule's hyperparameters a scheduled one is: momentum is beta1 of the Adam family.
     """
 
     rules: Mapping[bool, Rule]

@@ -1,4 +1,4 @@
-"""The solo engine: one run and one model; how its steps are executed, eagerly or from a recording, is the plan's choice.
+"""The solo engine: one run and one model; whether its steps run eagerly or from a recording is the plan's choice.
 
 A step never waits for the device where the optimizer takes `found_inf` (torch's fused classes, and rules): a non-finite
 loss makes this update and all after it a no-op on the device, and `bad_steps` tells. Other optimizers are guarded by
@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import functional_call  # pyright: ignore[reportUnknownVariableType]
 
 from shoal import rng
 from shoal.datasets import Batch, Batches
 from shoal.errors import CheckpointError
-from shoal.optim import Average, batch_norm_statistics, lookahead_, point_average
+from shoal.optim import Average, batch_norm_statistics, functional_call, lookahead_, point_average
 from shoal.tasks import Task
 from shoal.training.eager import EagerStep
 from shoal.training.evaluation import Observer, evaluate

@@ -62,7 +62,7 @@ class Outcome:
 
 
 def double(model: nn.Module) -> nn.Module:
-    """Return a copy of a model that may be trained and thrown away; raises NotRecordableError where it cannot be copied."""
+    """Return a copy of a model to be trained and thrown away; raises NotRecordableError where it cannot be copied."""
     try:
         return copy.deepcopy(model)
     except Exception as error:  # the boundary to the user's code: what cannot be copied may raise anything
@@ -88,7 +88,7 @@ def outcome(eager: EagerStep, trial: Trial) -> Outcome:
 
 
 def shaken(model: nn.Module) -> nn.Module:
-    """Return a model with its parameters changed in about the last bit, in place: what rounding alone does to a training."""
+    """Return a model with its parameters changed in about the last bit, in place: what rounding alone does."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -101,7 +101,7 @@ def differs(found: Outcome, wanted: Outcome, shook: Outcome, *, tolerance: float
     """Return in what two trials differ by more than rounding, or None.
 
     `shook` is an eager trial whose weights began a last bit away. Where a gradient is rounding alone, as that of a bias
-    before a batch norm, an adaptive optimizer makes a step of it in a direction that means nothing, and that shows there.
+    before a batch norm, an adaptive optimizer makes a step of it in a direction that means nothing; that shows there.
     """
     if not abs(found.loss - wanted.loss) <= tolerance * max(abs(wanted.loss), 1e-6) + SLACK * abs(
         shook.loss - wanted.loss
