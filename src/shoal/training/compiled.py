@@ -54,9 +54,8 @@ def compiled(graph: fx.GraphModule, tensors: Sequence[Tensor]) -> Callable[[list
 def no_compiler() -> str | None:
     """Return why nothing can be compiled for the CPU here, or None."""
     config: Any = importlib.import_module("torch._inductor.config")
-    names = [
-        name for name in (config.cpp.cxx if isinstance(config.cpp.cxx, tuple | list) else [config.cpp.cxx]) if name
-    ]
+    chosen = cast("tuple[str | None, ...] | str", config.cpp.cxx)
+    names = [chosen] if isinstance(chosen, str) else [name for name in chosen if name]
     if any(shutil.which(name) for name in [*names, "g++", "clang++", "c++"]):
         return None
     return "there is no C++ compiler on this machine: install one, such as g++, to compile"
