@@ -90,6 +90,12 @@ def test_swa_takes_the_learning_rate_over_at_its_start_point() -> None:
     )
 
 
+def test_the_learning_rate_of_swa_comes_at_once_without_a_way_to_it() -> None:
+    recipe = parse({"average": {"name": "swa", "start": 0.5, "lr": 0.02}})
+    lr = ScheduledHypers(recipe, {"lr": 0.3}, TOTAL, per_epoch=6).block(0, TOTAL)[:, 0, 0]
+    assert lr.tolist() == [0.3] * 30 + [0.02] * 30
+
+
 @pytest.mark.parametrize(
     ("schedules", "message"),
     [

@@ -50,7 +50,6 @@ def passed(steps: Steps, interval: float) -> Steps:
     """
     k = np.floor(steps / interval)
     k += np.rint((k + 1) * interval) <= steps
-    k -= np.rint(k * interval) > steps
     return k.astype(np.int64)
 
 
