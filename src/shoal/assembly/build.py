@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from shoal import datasets, models, optim
 from shoal.assembly import trial
 from shoal.assembly.devices import choose
+from shoal.assembly.layout import laid_out, pixel_by_pixel
 from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
 from shoal.assembly.purpose import build_task, evaluation_batch
@@ -139,12 +140,21 @@ class Workshop:
         return self._started[1]
 
     @cached_property
+    def channels_last(self) -> bool:
+        """Whether convolutions lie in memory pixel by pixel."""
+        return any(p.ndim == 4 and not p.is_contiguous() for p in self.model.parameters())
+
+    @cached_property
     def _started(self) -> tuple[nn.Module, Start]:
         self._check_kind()
         check_tokens(self.recipe.init, self.data.encoding, runs=self.runs)
         try:
             built = build_model(self.recipe, self.objects, input_shape=self.data.input_shape, outputs=self.task.outputs)
-            return built.to(self.device), start(self.recipe.init, built, runs=self.runs)
+            started = start(self.recipe.init, built, runs=self.runs)
+            wanted = pixel_by_pixel(
+                self.recipe.channels_last, self.recipe.precision, self.data.input_shape, self.device
+            )
+            return laid_out(built.to(self.device), channels_last=wanted), started
         except (MemoryError, RuntimeError) as error:  # torch's own say "allocate" or "out of memory"
             if isinstance(error, RuntimeError) and not re.search("allocat|out of memory", str(error)):
                 raise

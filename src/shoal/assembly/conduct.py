@@ -118,7 +118,9 @@ def _plan(workshop: Workshop, before: Mapping[str, Any], screen: Screen) -> tupl
         if choice.measured is not None and choice.measured != known:
             remember(workshop.signature, workshop.device, choice.measured)
         (screen.detail if choice.measured is None else screen.say)(f"execution: {choice.why}")
-    plan = replace(plan, execution=step.execution, threads=torch.get_num_threads())
+    plan = replace(
+        plan, execution=step.execution, threads=torch.get_num_threads(), channels_last=workshop.channels_last
+    )
     for difference in plan.differences(recorded):
         screen.say(f"the plan cannot be repeated ({difference}): from here on the run is the same to rounding only.")
     return plan, step
