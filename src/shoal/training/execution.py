@@ -22,7 +22,7 @@ FEW_STEPS = 200
 SHORT_SECONDS = 1.0
 """... nor is one of less than so much eager work."""
 MEASURE_SECONDS = 0.12
-WARM_UP = 2
+WARM_UP = 3
 CLEARLY = 0.95
 """What is measured to take more than this share of the time is not faster for certain."""
 COMPILE_SECONDS, COMPILE_SECONDS_A_NODE = 4.0, 0.02
@@ -127,13 +127,14 @@ def chosen(measured: Measured, steps: int) -> Choice:
 
 def seconds_a_step(perform: Callable[[int], None], device: torch.device) -> float:
     """Return what one step takes: the least of several rounds of about equal length, after a few to warm up."""
+    once = float("inf")
     for step in range(WARM_UP):
+        began = time.perf_counter()
         perform(step)
-    _wait(device)
-    began = time.perf_counter()
-    perform(0)
-    _wait(device)
-    once = max(time.perf_counter() - began, 1e-6)
+        _wait(device)
+        once = max(time.perf_counter() - began, 1e-6)
+        if once > MEASURE_SECONDS and step:
+            return once
     rounds, each = 4, max(1, int(MEASURE_SECONDS / 4 / once))
     best = float("inf")
     for _ in range(rounds if once < MEASURE_SECONDS else 1):

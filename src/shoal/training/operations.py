@@ -52,12 +52,17 @@ class _Timer(fx.Interpreter):
         return result
 
 
-def timed(graph: fx.GraphModule, tensors: Sequence[Tensor], *, repeats: int = 5) -> list[Timed]:
-    """Return every operation of a graph with its time, in order; what the graph changes of `tensors` is changed."""
-    timer = _Timer(graph, tensors[0].device)
+def timed(graph: fx.GraphModule, tensors: Sequence[Tensor], *, repeats: int = 5, seconds: float = 1.0) -> list[Timed]:
+    """Return every operation of a graph with its time, in order; what the graph changes of `tensors` is changed.
+
+    The median of `repeats`, or of as many as fit into about so many seconds, after one that is not counted.
+    """
+    timer, began = _Timer(graph, tensors[0].device), time.perf_counter()
     with torch.no_grad():
-        for _ in range(repeats + 1):
+        for repeat in range(repeats + 1):
             timer.run(*tensors)
+            if repeat and time.perf_counter() - began > seconds:
+                break
     return [
         Timed(str(node.target).removeprefix("aten."), timer.shapes[node], sorted(taken[1:])[len(taken[1:]) // 2])
         for node, taken in timer.seconds.items()
