@@ -46,6 +46,12 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests leave in Shoal's cache out of the home folder, and what lies there out of tests."""
+    os.environ["SHOAL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 class ShoalCli(Protocol):
     """`shoal ARGS` as a process: in the test's own folder unless `cwd` says otherwise, with `env` on top of ours."""
 

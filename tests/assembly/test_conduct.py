@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 import torch
 
 import shoal
-from shoal.assembly import Screen, conduct
+from shoal.assembly import Screen, conduct, stepping
 from shoal.checkpoints import newest
 from shoal.errors import CheckpointError, NonFiniteError, RecipeError
 from shoal.recipe.compose import compose
 from shoal.store import RunFolder, read_journal, record
+from shoal.training import SoloEngine
 
 QUICK = ["budget.steps=30", "evaluate.every=10", "checkpoint.every=10"]
 
@@ -143,10 +145,8 @@ def test_a_loss_that_is_not_finite_fails_the_run_before_the_update(tmp_path: Pat
 
 
 def test_a_failed_run_keeps_its_traceback_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from shoal.training import solo
-
     whole, _ = train(tmp_path / "whole")
-    step, calls = solo.SoloEngine.step, []
+    step, calls = SoloEngine.step, []
 
     def failing(self: Any, batch: Any, hyper: Any) -> None:
         calls.append(1)
@@ -154,7 +154,7 @@ def test_a_failed_run_keeps_its_traceback_and_resumes(tmp_path: Path, monkeypatc
             raise ValueError("broken on purpose")
         step(self, batch, hyper)
 
-    monkeypatch.setattr(solo.SoloEngine, "step", failing)
+    monkeypatch.setattr(SoloEngine, "step", failing)
     with pytest.raises(ValueError, match="broken on purpose"):
         train(tmp_path / "broken")
     (path,) = (tmp_path / "broken").glob("*/seed-0")
@@ -276,3 +276,146 @@ def test_the_record_is_valid_json_with_the_contracts_keys(tmp_path: Path) -> Non
     folder, _ = train(tmp_path)
     json.loads(folder.record.read_text())
     assert list(record.result(folder)) == ["run", "signature", "seed", "status", "folder", "steps", "metrics"]
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Seconds a step by execution, for a training of any length; what is remembered is this test's own."""
+    taken = {"eager": 1e-3, "captured": 5e-4}
+    monkeypatch.setenv("SHOAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(stepping, "FEW_STEPS", 1)
+    monkeypatch.setattr(stepping, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(stepping, "step_seconds", lambda *_: taken["eager"])
+    monkeypatch.setattr(stepping, "recorded_seconds", lambda step: taken[step.execution])
+    return taken
+
+
+CHOSEN = "execution: captured, 0.5 ms a step against 1 ms eager; compiling does not pay in 0 s of work"
+
+
+def test_the_choice_of_an_execution_is_said_recorded_and_remembered(
+    tmp_path: Path, measured: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, said = train(tmp_path)
+    assert CHOSEN in said.splitlines()
+    assert f"cpu, {torch.get_num_threads()} thread, captured" in said
+    assert record.read(folder)["plan"]["execution"] == "captured"
+    assert len(list((tmp_path / "cache" / "plans").iterdir())) == 1
+    monkeypatch.setattr(stepping, "step_seconds", None)  # another seed is not measured, nor is the same run elsewhere
+    for words in (["seed=1"], ["seed=0"]):
+        again, said = train(tmp_path / "elsewhere", *words)
+        assert CHOSEN in said.splitlines()
+        assert record.read(again)["plan"] == record.read(folder)["plan"]
+    assert again.history.read_bytes() == folder.history.read_bytes()
+
+
+def test_a_training_too_short_to_measure_says_nothing_of_it(tmp_path: Path) -> None:
+    folder, said = train(tmp_path)
+    assert "execution:" not in said
+    assert "execution: eager; 30 steps are too few to measure" in folder.log.read_text()
+    assert record.read(folder)["plan"]["execution"] == "eager"
+
+
+def test_a_home_that_cannot_be_written_stops_nothing(tmp_path: Path, measured: dict[str, float]) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    _, said = train(tmp_path / "runs")
+    assert CHOSEN in said.splitlines()
+
+
+def fails_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = SoloEngine.step, []
+
+    def failing(self: Any, batch: Any, hyper: Any) -> None:
+        calls.append(1)
+        if len(calls) == step:
+            raise ValueError("broken on purpose")
+        original(self, batch, hyper)
+
+    monkeypatch.setattr(SoloEngine, "step", failing)
+
+
+def test_resuming_repeats_the_execution_that_was_chosen(
+    tmp_path: Path, measured: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = train(tmp_path / "whole", "model.dropout=0.2")
+    with monkeypatch.context() as broken:
+        fails_at(25, broken)
+        with pytest.raises(ValueError, match="broken on purpose"):
+            train(tmp_path / "broken", "model.dropout=0.2")
+    measured["eager"] = 1e-5  # what would be measured now is another thing
+    shutil.rmtree(tmp_path / "cache")
+    folder, said = train(tmp_path / "broken", "model.dropout=0.2")
+    assert "resuming at step 20" in said
+    assert "the plan cannot be repeated" not in said
+    assert "execution:" not in said
+    assert record.read(folder)["plan"]["execution"] == "captured"
+    assert folder.history.read_bytes() == whole.history.read_bytes()
+    states = [newest(each.checkpoints) for each in (folder, whole)]
+    found, wanted = (state.states["engine"]["parameters"] for state in states if state is not None)
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
+@pytest.mark.parametrize("way", [("captured", "eager"), ("eager", "captured")], ids="-".join)
+def test_another_execution_that_is_asked_for_is_taken_and_said(
+    way: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = way
+    with monkeypatch.context() as broken:
+        fails_at(25, broken)
+        with pytest.raises(ValueError, match="broken on purpose"):
+            train(tmp_path, f"execution={first}")
+    folder, said = train(tmp_path, f"execution={second}")
+    assert "resuming at step 20" in said
+    change = f"execution {first} -> {second}"
+    assert f"the plan cannot be repeated ({change}): from here on the run is the same to rounding only." in said
+    assert record.read(folder)["plan"]["execution"] == second
+    assert record.read(folder)["status"] == "finished"
+    whole, _ = train(tmp_path / "whole", "execution=eager")
+    assert record.read(folder)["metrics"]["valid.loss"] == pytest.approx(
+        record.read(whole)["metrics"]["valid.loss"], rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("execution", ["eager", "captured"])
+def test_a_run_that_is_not_finite_fails_at_its_step_under_every_execution(execution: str, tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError, match=r"^the loss at step 2 is not finite; its update was not made\."):
+        train(tmp_path, "optimizer.lr=1e20", f"execution={execution}")
+    (path,) = tmp_path.glob("*/seed-0")
+    assert record.read(RunFolder(path))["plan"]["execution"] == execution
+
+
+def test_a_recording_is_made_under_the_precision_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA graph has the kernels that were chosen when it was captured."""
+    seen: list[str] = []
+    recorded = stepping.Stepping.recorded
+
+    def noting(self: Any, *arguments: Any) -> Any:
+        seen.append(torch.get_float32_matmul_precision())
+        return recorded(self, *arguments)
+
+    monkeypatch.setattr(stepping.Stepping, "recorded", noting)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        train(tmp_path, "execution=captured")
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen == ["highest"]
+
+
+@pytest.mark.parametrize("execution", ["eager", "captured"])
+def test_the_best_of_averaged_weights_may_count_and_stop_a_run(execution: str, tmp_path: Path) -> None:
+    words = ["average=ema", "average.decay=0.9", "best.metric=valid_average.accuracy", f"execution={execution}",
+             "early_stop.metric=valid_average.loss", "early_stop.patience=2", "evaluate.every=5", "budget.steps=200",
+             "schedules.lr.name=cosine"]  # fmt: skip
+    folder, _ = train(tmp_path, *words)
+    facts, (rows, _) = record.read(folder), read_journal(folder.history)
+    measured = [row["valid_average.accuracy"] for row in rows if "valid_average.accuracy" in row]
+    assert facts["best"]["value"] == max(measured)
+    at = next(row for row in rows if row.get("valid_average.accuracy") == max(measured))
+    assert facts["best"]["step"] == at["step"]
+    (accuracy,) = [v for k, v in shoal.load(folder.path).test(split="valid").items() if k == "valid.accuracy"]
+    assert accuracy == pytest.approx(max(measured))
+    if facts["steps"] < 200:
+        assert "early stop: valid_average.loss did not improve" in facts["reason"]

@@ -32,7 +32,7 @@ def engine_of(keys: dict[str, Any], execution: str) -> tuple[SoloEngine, Worksho
     step = work.stepping.step(execution, said.append)
     assert said == []
     assert step.execution == execution
-    plan = Plan("solo", execution, "cpu", torch.get_num_threads(), str(torch.__version__))
+    plan = Plan("solo", execution, str(work.device), torch.get_num_threads(), str(torch.__version__))
     return work.engine(plan, step), work
 
 

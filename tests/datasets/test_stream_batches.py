@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from shoal.datasets import Position, Stream, StreamBatches, batches, stream_batches
+from shoal.datasets import Position, Stream, StreamBatches, batches, beginning, stream_batches
 from shoal.errors import DataError, TrainingError
 
 
@@ -70,6 +70,45 @@ def taken(found: StreamBatches, count: int, at: int = 0) -> list[list[float]]:
 def test_a_pass_follows_a_pass_in_the_streams_order() -> None:
     assert taken(made(Count()), 5) == [[0, 1, 2, 3], [4, 5, 6, 7]] * 2 + [[0, 1, 2, 3]]
     assert taken(made(Count(), drop_last=False), 4)[2:] == [[8, 9], [0, 1, 2, 3]]
+
+
+class Itself(IterableDataset):
+    """Its own iterator, which begins anew whenever it is asked for one."""
+
+    def __iter__(self) -> Iterator[Any]:
+        self.at = 0
+        return self
+
+    def __next__(self) -> Any:
+        if self.at == 10:
+            raise StopIteration
+        self.at += 1
+        return torch.tensor([float(self.at)]), 0.0
+
+
+def test_a_stream_that_is_its_own_iterator_goes_on_from_batch_to_batch() -> None:
+    first, second = [1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]
+    assert taken(made(Itself()), 4) == [first, second, first, second]
+    assert taken(made(Itself(), training=False), 3) == [first, second, [9.0, 10.0]]
+
+
+def test_a_look_at_its_beginning_leaves_the_bookmark_and_is_closed() -> None:
+    source = Count()
+    found, closed = made(source), list[bool]()
+    found.bookmark.number, found.bookmark.began = 4, 8
+    start = found.start
+
+    def watched(*arguments: Any) -> Iterator[Any]:
+        try:
+            yield from start(*arguments)
+        finally:
+            closed.append(True)
+
+    found.start = watched  # type: ignore[method-assign]
+    with beginning(found) as stream:
+        assert [next(stream).position.step for _ in range(5)] == list(range(5))
+    assert closed == [True]
+    assert (found.bookmark.number, found.bookmark.began) == (4, 8)
 
 
 def test_evaluation_is_one_pass_with_its_rest() -> None:

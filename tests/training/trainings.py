@@ -37,6 +37,7 @@ from shoal.training.eager import EagerStep
 from shoal.training.hypers import scheduled
 from shoal.training.meter import Meter
 from shoal.training.objective import Objective
+from shoal.training.plateau import plateaus
 from shoal.training.solo import Averaging
 from shoal.training.treatment import Treatment
 
@@ -136,8 +137,11 @@ class Training:
         self.agenda = Agenda.of(self.recipe, self.batches.per_epoch)
         self.objective = Objective(self.task, self.task.loss, CPU, precision=self.recipe.precision)
         base = {name: optim.base_value(self.optimizer, name) for name in scheduled(self.recipe)}
+        controllers = plateaus(self.recipe, lambda path, metric: False)
         self.hypers = Columns(
-            ScheduledHypers(self.recipe, base, self.agenda.total, per_epoch=self.agenda.per_epoch),
+            ScheduledHypers(
+                self.recipe, base, self.agenda.total, per_epoch=self.agenda.per_epoch, controllers=controllers
+            ),
             objective=self.objective,
             average=self.recipe.average,
             picture=(1, 1),
@@ -162,6 +166,7 @@ class Training:
                 BestWeights("valid.loss", higher=False),
                 EarlyStop("valid.loss", higher=False, patience=self.patience),
             ]
+        self.callbacks.extend(controllers.values())
         self.recorder = Memory()
         self.pulse = Pulse(seconds=1e9)
 

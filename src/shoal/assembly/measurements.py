@@ -31,8 +31,8 @@ def remembered(signature: str, device: torch.device, *, threads: int) -> Measure
     A file that is damaged is as one that is not there.
     """
     try:
-        plain: dict[str, Any] = json.loads(_file(signature, device, threads).read_text())
-        return Measured.of(plain)
+        plain: Any = json.loads(_file(signature, device, threads).read_text())
+        return Measured.of(dict(plain))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # RuntimeError: there is no home folder
         return None
 

@@ -12,8 +12,7 @@ depend on how many workers there are, and so does the identity of a run.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from itertools import islice
+from contextlib import closing, contextmanager, suppress
 from typing import Any, cast
 
 import torch
@@ -233,7 +232,7 @@ def read(
             try:
                 if iterator is None:
                     iterator = _begun(stream.source, number)
-                found = list(islice(iterator, batch_size))
+                found = _taken(iterator, batch_size)
             except Exception as error:  # a boundary: the code is the user's, and the traceback is kept as the cause
                 where = f"{stream.name} raised after {count:,} or more examples of pass {number + 1:,}"
                 raise TrainingError(f"{where}: {type(error).__name__}: {error}") from error
@@ -248,6 +247,15 @@ def _begun(source: Any, number: int) -> Iterator[Any]:
     if callable(tell):
         tell(number)
     return iter(source)
+
+
+def _taken(iterator: Iterator[Any], count: int) -> list[Any]:
+    """The next of a stream, at most so many; `islice` would call `iter` at each batch, with which many begin anew."""
+    found: list[Any] = []
+    with suppress(StopIteration):
+        while len(found) < count:
+            found.append(next(iterator))
+    return found
 
 
 def _collated(stream: Stream, found: Sequence[Any], first: int, number: int) -> tuple[Tensor, Tensor]:
