@@ -66,7 +66,7 @@ def double(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
     except Exception as error:  # the boundary to the user's code: what cannot be copied may raise anything
-        raise NotRecordableError(f"the model cannot be copied ({_said(error)})") from error
+        raise NotRecordableError(f"the model cannot be copied ({said(error)})") from error
 
 
 def outcome(eager: EagerStep, trial: Trial) -> Outcome:
@@ -139,7 +139,7 @@ def reason(error: Exception) -> str:
     """Return why recording failed, as a clause with the line of the user's where it did."""
     if "get value out of a tracing tensor" in str(error) or "data-dependent" in str(error).lower():
         return f"Python asks for the value of a tensor in the step{_place(error)}: torch.cond records such a branch"
-    return f"it could not be recorded{_place(error)} ({_said(error)})"
+    return f"it could not be recorded{_place(error)} ({said(error)})"
 
 
 def _place(error: Exception) -> str:
@@ -153,5 +153,8 @@ def _place(error: Exception) -> str:
     return f" ({frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
 
 
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0].rstrip('.')}"
+def said(error: Exception) -> str:
+    """Return an exception as a clause: its kind, and its first line, with the next where that only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return f"{type(error).__name__}: {first.rstrip('.')}"
