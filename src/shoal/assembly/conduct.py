@@ -237,8 +237,13 @@ def _finish(
         best={"metric": best.metric, "value": best.value, "step": best.step} if best else None,
         seconds=recorder.seconds,
         times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
+        skipped_updates=engine.skipped(),
         finished=_now(),
     )
+    if skipped := engine.skipped():
+        recorder.screen.say(
+            f"{skipped:,} of {ending.at.step:,} updates were skipped: their gradients overflowed in fp16"
+        )
 
 
 def _keep_samples(
