@@ -294,7 +294,7 @@ class Lbfgs(OptimizerPart):
 
     name: Literal["lbfgs"] = "lbfgs"
     lr: Float = setting(1.0, "length of a step along the quasi-Newton direction", identity=ALWAYS, gt=0)
-    weight_decay: Float = setting(0.0, "L-BFGS has none: 0", identity=0.0, ge=0)
+    weight_decay: Float = setting(0.0, "L-BFGS has none: expected 0", identity=0.0, ge=0)
     iterations: Int = setting(20, "most iterations of a step", identity=20, ge=1)
     evaluations: Int | None = setting(
         None, "most evaluations of the loss in a step; null is 5/4 of iterations", identity=None, ge=1
@@ -303,13 +303,3 @@ class Lbfgs(OptimizerPart):
     tolerance_change: Float = setting(1e-9, "a step ends where loss and weights change by no more", identity=1e-9, ge=0)
     history: Int = setting(100, "updates that the curvature is estimated from", identity=100, ge=1)
     line_search: Literal["none", "strong_wolfe"] = setting("none", "how the length of a step is found", identity="none")
-
-    @model_validator(mode="after")
-    def _one_group(self) -> Lbfgs:
-        for key in ("weight_decay", "lr_multipliers", "decay_multipliers"):
-            if getattr(self, key):
-                raise ValueError(
-                    f"lbfgs updates all parameters as one vector, without {key}: leave it out, or choose another "
-                    "optimizer"
-                )
-        return self
