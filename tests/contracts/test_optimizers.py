@@ -75,9 +75,9 @@ VARIANTS: dict[str, list[Keys]] = {
     "adamax": [{"lr": 0.01}, {"lr": 0.02, "weight_decay": 0.3, "beta1": 0.8, "beta2": 0.95, "eps": 1e-3}],
     "lion": [{"lr": 0.01}, {"lr": 0.01, "weight_decay": 0.3, "beta1": 0.8, "beta2": 0.95}],
     "muon": [
-        {"lr": 0.01, "matmul": "float32"},
-        {"lr": 0.01, "matmul": "float32", "nesterov": False, "momentum": 0.8, "adjust_lr": "original", "iterations": 3},
-        {"lr": 0.01, "matmul": "float32", "adjust_lr": "none", "weight_decay": 0.0, "exclude": "wide", "adamw_lr": 0.5},
+        {"lr": 0.01},
+        {"lr": 0.01, "nesterov": False, "momentum": 0.8, "adjust_lr": "original", "iterations": 3},
+        {"lr": 0.01, "adjust_lr": "none", "weight_decay": 0.0, "exclude": "wide", "adamw_lr": 0.5},
     ],
     "adafactor": [
         {"lr": 0.05},
@@ -125,8 +125,8 @@ MINIMA: dict[str, dict[str, Search]] = {
     "adamax": {PARABOLA: Search({"lr": 0.2}, 300, 0.01), ROSENBROCK: Search({"lr": 0.05, "beta2": 0.99}, 3000, 0.03)},
     "lion": {PARABOLA: Search({"lr": 0.1}, 300, 0.01), ROSENBROCK: Search({"lr": 0.003}, 4000, 0.03)},
     "muon": {
-        PARABOLA: Search({"lr": 0.5, "weight_decay": 0, "matmul": "float32"}, 300, 0.01),
-        ROSENBROCK: Search({"lr": 0.1, "weight_decay": 0, "matmul": "float32"}, 2500, 0.03),
+        PARABOLA: Search({"lr": 0.5, "weight_decay": 0}, 300, 0.01),
+        ROSENBROCK: Search({"lr": 0.1, "weight_decay": 0}, 2500, 0.03),
     },
     "adafactor": {PARABOLA: Search({"lr": 0.3}, 500, 0.01), ROSENBROCK: Search({"lr": 0.03}, 6000, 0.05)},
     "schedule_free": {PARABOLA: Search({"lr": 0.3}, 300, 0.01), ROSENBROCK: Search({"lr": 0.1, "r": 2}, 5000, 0.03)},
