@@ -19,7 +19,7 @@ from shoal.datasets.items import fetch
 from shoal.datasets.stream_batches import read
 from shoal.errors import RecipeError, ShoalError, TrainingError
 from shoal.tasks import Task, check_loss
-from shoal.training.solo import evaluating
+from shoal.training.weights import evaluating
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 A recorded step has no autograd, no module calls and no Python of the user's in it. Recording runs the step once on
 clones; what depends on more than the tensors that are given (a branch on a value, a counter of Python's) is refused, or
-found out by `steps.Recorded`, which compares two recordings and tries the replay against the eager step.
+found out by `recorded.RecordedStep`, which compares two recordings and tries the replay against the eager step.
 
 Placeholders are the state's tensors in a fixed order, then inputs, targets, index and the hypers. The state never moves
 in memory, so views of it are made once, when the graph is bound to it, and not at every step.
@@ -157,7 +157,7 @@ def bound(module: fx.GraphModule, state: State) -> Callable[..., Any]:
     graph.eliminate_dead_code()
     for node in graph.nodes:
         if node.op == "call_function":
-            node.target = _direct(node.target)
+            node.target = direct(node.target)
     graph.lint()
     module.recompile()
     fixed = [*(known[node] for node in views), *tensors]
@@ -173,15 +173,24 @@ def _lasts(node: fx.Node) -> bool:
     """Whether what a node returns is the same at every step: a view of the state, a constant nobody writes to."""
     if node.target in VIEWS:
         return bool(node.all_input_nodes)
-    return node.target is ATEN.full.default and not any(_writes(user) for user in node.users)
+    return node.target is ATEN.full.default and not _is_written(node)
 
 
-def _writes(node: fx.Node) -> bool:
-    schema: Any = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable
+def _is_written(node: fx.Node) -> bool:
+    """Whether anything may write to what a node returns, or to a view of it."""
+    for user in node.users:
+        schema: Any = getattr(user.target, "_schema", None)
+        if user.op == "output":
+            continue
+        if schema is None:
+            if user.target is not operator.getitem or _is_written(user):
+                return True
+        elif schema.is_mutable or (any(result.alias_info for result in schema.returns) and _is_written(user)):
+            return True
+    return False
 
 
-def _direct(target: Any) -> Any:
+def direct(target: Any) -> Any:
     """The function by which Python calls an operation itself: the dispatcher's own door costs a microsecond more."""
     schema: Any = getattr(target, "_schema", None)
     if not isinstance(target, OpOverload) or not schema.name.startswith("aten::"):
@@ -201,10 +210,7 @@ def _copied(graph: fx.Graph) -> fx.Graph:
 
 
 def text(module: fx.GraphModule) -> str:
-    """Return a recording as text, to be compared with another: its operations, and the values of its constants."""
-    constants = [
-        f"{node.target} {getattr(module, str(node.target)).tolist()}"
-        for node in module.graph.nodes
-        if node.op == "get_attr"
-    ]
-    return "\n".join([module.code, *constants])
+    """Return a recording as text, to be compared with another: its operations, branches, and constants' values."""
+    held = {str(node.target): getattr(module, str(node.target)) for node in module.graph.nodes if node.op == "get_attr"}
+    inner = [f"{name} {text(it) if isinstance(it, fx.GraphModule) else it.tolist()}" for name, it in held.items()]
+    return "\n".join([module.code, *inner])
