@@ -1,11 +1,14 @@
-"""Time per training step: Shoal's loop against a loop written by hand, on the same model, data, optimizer and metrics.
+"""Time per training step: Shoal in every execution against a loop written by hand; model, data, optimizer, metrics are
+the same.
 
-A repeat is one process for each contender; they take turns of a twentieth of a second, one waiting while the other
-runs, so that a machine whose speed drifts slows both. A step's time is the whole time of the loop divided by its steps:
+A repeat is one process for each contender; they take turns of a twentieth of a second, one waiting while the others
+run, so that a machine whose speed drifts slows all. A step's time is the whole time of the loop divided by its steps:
 evaluations on valid once an epoch with the same metrics are in both, and Shoal's history, checkpoints and screen are
-on. The hand-written loop indexes tensors in memory and uses the same optimizer class (fused).
+on. The hand-written loop indexes tensors in memory and uses the same optimizer class (fused). What recording, measuring
+and compiling take before the first step is told apart ("prepare"), with inductor's own cache empty unless --warm.
 
-    python bench/step.py [--repeats 5] [--cases digits_mlp,mnist_mlp,mnist_cnn] [--mnist DIR] [--threads N] [--json]
+    python bench/step.py [--repeats 5] [--cases digits_mlp,...] [--contenders eager,captured,...] [--mnist DIR]
+                         [--text FILE] [--threads N] [--warm] [--json]
 """
 
 from __future__ import annotations
@@ -21,12 +24,22 @@ import time
 from pathlib import Path
 
 CASES = {
-    "digits_mlp": {"steps": 39 * 400},
-    "mnist_mlp": {"steps": 429 * 8},
-    "mnist_cnn": {"steps": 429},
+    "digits_mlp": {"steps": 39 * 400, "every": 39},
+    "mnist_mlp": {"steps": 429 * 8, "every": 429},
+    "mnist_cnn": {"steps": 429, "every": 429},
+    "small_gpt": {"steps": 600, "every": 300},
 }
-LIMITS = {"digits_mlp": 1.10, "mnist_mlp": 1.05, "mnist_cnn": 1.03}
-CONTENDERS = ("hand", "shoal")
+LIMITS = {
+    ("digits_mlp", "eager"): 1.10,
+    ("digits_mlp", "captured"): 0.75,
+    ("digits_mlp", "compiled"): 0.40,
+    ("mnist_mlp", "eager"): 1.05,
+    ("mnist_mlp", "captured"): 0.95,
+    ("mnist_cnn", "eager"): 1.03,
+    ("mnist_cnn", "auto"): 1.0,
+    ("small_gpt", "auto"): 1.0,
+}
+CONTENDERS = ("hand", "eager", "captured", "compiled", "auto")
 TURN = 0.05  # seconds
 
 
@@ -54,7 +67,7 @@ class Turns:
         self.seconds += time.perf_counter() - self._began
 
 
-def workshop(case: str, mnist: str):
+def workshop(case: str, mnist: str, text: str, execution: str = "eager"):
     """Shoal's own pieces for a case: the hand-written loop borrows data, model and optimizer from them."""
     from shoal.assembly import Workshop
     from shoal.recipe.compose import compose
@@ -62,11 +75,10 @@ def workshop(case: str, mnist: str):
     words = [f"budget.steps={CASES[case]['steps']}"]
     if case.startswith("mnist"):
         words += [f"dataset.path={mnist}"]
-    per_epoch = {"digits_mlp": 39}.get(case, 429)
-    if CASES[case]["steps"] >= per_epoch:
-        words += [f"evaluate.every={per_epoch}"]
-    else:
-        words += [f"evaluate.every={CASES[case]['steps']}"]
+    words += [f"evaluate.every={CASES[case]['every']}", f"execution={execution}"]
+    if case == "small_gpt":
+        words += [f"dataset.path={text}", "dataset.context=64", "model.width=64", "model.depth=2", "batch_size=16"]
+        return Workshop(compose("shakespeare_gpt", words))
     return Workshop(compose(case, words))
 
 
@@ -76,6 +88,8 @@ def in_memory(work, split: str):
     inputs, targets = examples.inputs, examples.targets
     if examples.rows is not None:
         inputs, targets = inputs[examples.rows], targets[examples.rows]
+    if examples.tokens:
+        return inputs.long().contiguous(), targets.long().contiguous()
     return work.data.normalisation.apply(inputs), targets.long()
 
 
@@ -89,7 +103,8 @@ def by_hand(work, steps: int, turns: Turns) -> None:
     train_x, train_y = in_memory(work, "train")
     valid_x, valid_y = in_memory(work, "valid")
     every = int(work.recipe.evaluate.every)
-    rows, step = [], 0
+    rows, step, tokens = [], 0, work.recipe.task.name == "language_modelling"
+    together = 64 if tokens else 512
     loss_sum, correct = torch.zeros(()), torch.zeros((), dtype=torch.int64)
     turns.start()
     while step < steps:
@@ -98,22 +113,25 @@ def by_hand(work, steps: int, turns: Turns) -> None:
             index = order[start : start + batch_size]
             x, y = train_x[index], train_y[index]
             outputs = model(x)
-            loss = F.cross_entropy(outputs, y)
+            loss = F.cross_entropy(outputs.flatten(0, -2), y.flatten())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             scheduler.step()
             loss_sum += loss.detach()
-            correct += (outputs.argmax(1) == y).sum()
+            if not tokens:
+                correct += (outputs.argmax(1) == y).sum()
             step += 1
             if step % every == 0:
                 model.eval()
                 totals = [0.0, 0.0, 0.0]
                 with torch.no_grad():
-                    for i in range(0, len(valid_x), 512):
-                        x, y = valid_x[i : i + 512], valid_y[i : i + 512]
+                    for i in range(0, len(valid_x), together):
+                        x, y = valid_x[i : i + together], valid_y[i : i + together]
                         outputs = model(x)
-                        totals[0] += F.cross_entropy(outputs, y, reduction="sum").item()
+                        totals[0] += F.cross_entropy(outputs.flatten(0, -2), y.flatten(), reduction="sum").item()
+                        if tokens:
+                            continue
                         totals[1] += (outputs.argmax(1) == y).sum().item()
                         totals[2] += (outputs.topk(5).indices == y[:, None]).any(1).sum().item()
                 model.train()
@@ -134,7 +152,13 @@ def by_shoal(work, steps: int, turns: Turns) -> None:
     from shoal.training.solo import SoloEngine
 
     module = sys.modules["shoal.assembly.conduct"]
-    fit, step = module.fit, SoloEngine.step
+    fit, step, plan = module.fit, SoloEngine.step, module._plan
+
+    def timed_plan(*args, **keywords):
+        began = time.perf_counter()
+        made = plan(*args, **keywords)
+        print(f"PREPARE {time.perf_counter() - began} {made[0].execution} {made[0].threads}", flush=True)
+        return made
 
     def timed_step(*args, **keywords):
         result = step(*args, **keywords)
@@ -147,50 +171,62 @@ def by_shoal(work, steps: int, turns: Turns) -> None:
         turns.stop()
         return ending
 
-    module.fit, SoloEngine.step = timed, timed_step
+    module.fit, SoloEngine.step, module._plan = timed, timed_step, timed_plan
     with tempfile.TemporaryDirectory() as runs:
         module.conduct(work.recipe, runs=Path(runs), screen=Screen())
 
 
-def measure(case: str, contender: str, mnist: str) -> None:
+def measure(case: str, contender: str, arguments: argparse.Namespace) -> None:
     """One measurement, in this process: prints seconds a step."""
     import torch
 
-    if os.environ.get("BENCH_THREADS"):
-        torch.set_num_threads(int(os.environ["BENCH_THREADS"]))
-    work, steps, turns = workshop(case, mnist), CASES[case]["steps"], Turns()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    execution = "eager" if contender == "hand" else contender
+    work, steps, turns = workshop(case, arguments.mnist, arguments.text, execution), CASES[case]["steps"], Turns()
     (by_hand if contender == "hand" else by_shoal)(work, steps, turns)
     print(f"RESULT {turns.seconds / steps}", flush=True)
 
 
-def interleaved(case: str, order: tuple[str, ...], arguments: argparse.Namespace) -> dict[str, float]:
-    """Seconds a step of each contender, from two processes that take turns in this order."""
-    environment = {**os.environ, **({"BENCH_THREADS": str(arguments.threads)} if arguments.threads else {})}
-    command = [sys.executable, __file__, "--mnist", arguments.mnist, "--measure", case]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-    waiting = {name: subprocess.Popen([*command, name], **pipes) for name in order}
-    for process in waiting.values():
-        until_turn(process)
-    taken: dict[str, float] = {}
-    while waiting:
-        for name, process in list(waiting.items()):
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            seconds = until_turn(process)
-            if seconds is not None:
-                taken[name] = seconds
-                process.communicate()
-                del waiting[name]
+def interleaved(
+    case: str, order: tuple[str, ...], arguments: argparse.Namespace
+) -> dict[str, tuple[float, float, str]]:
+    """Seconds a step of each contender, what it took to prepare, and as what it ran; they take turns in this order."""
+    command = [sys.executable, __file__, "--mnist", arguments.mnist, "--text", arguments.text]
+    command += ["--threads", str(arguments.threads), "--measure", case]
+    taken: dict[str, tuple[float, float, str]] = {}
+    with tempfile.TemporaryDirectory() as cache:
+        own = (
+            {} if arguments.warm else {"TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor", "SHOAL_CACHE": f"{cache}/shoal"}
+        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": {**os.environ, **own}}
+        waiting, told = {}, dict.fromkeys(order, (0.0, ""))
+        for name in order:  # one after the other: what they prepare is timed too
+            waiting[name] = subprocess.Popen([*command, name], **pipes)
+            _, told[name] = until_turn(waiting[name])
+        while waiting:
+            for name, process in list(waiting.items()):
+                process.stdin.write("go\n")
+                process.stdin.flush()
+                seconds, _ = until_turn(process)
+                if seconds is not None:
+                    taken[name] = (seconds, *told[name])
+                    process.communicate()
+                    del waiting[name]
     return taken
 
 
-def until_turn(process) -> float | None:
-    """Read what a process prints until its turn is over: its result, if it has finished."""
+def until_turn(process) -> tuple[float | None, tuple[float, str]]:
+    """Read what a process prints until its turn is over: its result, if it has finished, and how it was prepared."""
+    prepared = (0.0, "")
     for line in process.stdout:
         if line == "TURN\n":
-            return None
+            return None, prepared
+        if line.startswith("PREPARE "):
+            _, seconds, execution, threads = line.split()
+            prepared = (float(seconds), f"{execution}, {threads} thread{'s' * (threads != '1')}")
         if line.startswith("RESULT "):
-            return float(line.split()[1])
+            return float(line.split()[1]), prepared
     sys.exit(f"a measurement ended early, with exit code {process.wait()}")
 
 
@@ -199,38 +235,50 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--contenders", default=",".join(CONTENDERS[1:]))
     parser.add_argument("--mnist", default="../shared/data/mnist")
+    parser.add_argument("--text", default="../shared/data/tinyshakespeare.txt")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--warm", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--measure", nargs=2, metavar=("CASE", "CONTENDER"))
     arguments = parser.parse_args()
     if arguments.measure:
-        measure(*arguments.measure, arguments.mnist)
+        measure(*arguments.measure, arguments)
         return
+    contenders = ("hand", *arguments.contenders.split(","))
     for case in arguments.cases.split(","):
-        if case.startswith("mnist") and not Path(arguments.mnist).is_dir():
-            print(f"{case}: skipped, there is no folder {arguments.mnist}", file=sys.stderr)
+        needed = {"mnist": arguments.mnist, "small": arguments.text}.get(case.partition("_")[0], ".")
+        if not Path(needed).exists():
+            print(f"{case}: skipped, there is no {needed}", file=sys.stderr)
             continue
-        taken: dict[str, list[float]] = {contender: [] for contender in CONTENDERS}
+        taken: dict[str, list[tuple[float, float, str]]] = {contender: [] for contender in contenders}
         for repeat in range(arguments.repeats):
-            for contender, seconds in interleaved(case, CONTENDERS[:: 1 if repeat % 2 == 0 else -1], arguments).items():
-                taken[contender].append(seconds)
-        for contender in CONTENDERS:
+            for contender, found in interleaved(case, contenders[:: 1 if repeat % 2 == 0 else -1], arguments).items():
+                taken[contender].append(found)
+        for contender in contenders:
             report(case, contender, taken[contender], taken["hand"], arguments)
 
 
-def report(case: str, contender: str, taken: list[float], hand: list[float], arguments: argparse.Namespace) -> None:
+def report(case: str, contender: str, taken: list, hand: list, arguments: argparse.Namespace) -> None:
     """Print one row of the table, or one JSON object: the ratio is of medians, its spread that of the pairs."""
-    median, pairs = statistics.median(taken), [mine / other for mine, other in zip(taken, hand, strict=True)]
-    ratio, deviation = median / statistics.median(hand), statistics.stdev(pairs) if len(pairs) > 1 else 0.0
+    steps, others = [row[0] for row in taken], [row[0] for row in hand]
+    median, pairs = statistics.median(steps), [mine / other for mine, other in zip(steps, others, strict=True)]
+    ratio, deviation = median / statistics.median(others), statistics.stdev(pairs) if len(pairs) > 1 else 0.0
+    prepare, plans = statistics.median(row[1] for row in taken), sorted({row[2] for row in taken})
     if arguments.json:
-        row = {"case": case, "contender": contender, "seconds": taken, "ratio": ratio, "deviation": deviation}
-        print(json.dumps(row), flush=True)
+        row = {"case": case, "contender": contender, "median": median, "ratio": ratio, "n": len(steps)}
+        print(
+            json.dumps({**row, "deviation": deviation, "prepare": prepare, "plans": plans, "seconds": steps}),
+            flush=True,
+        )
         return
-    limit = f"  (limit {LIMITS[case]:.2f})" if contender == "shoal" else ""
-    spread = f"{min(taken) * 1e6:.0f}-{max(taken) * 1e6:.0f}"
+    limit = f"  (limit {LIMITS[case, contender]:.2f})" if (case, contender) in LIMITS else ""
+    spread = f"{min(steps) * 1e6:.0f}-{max(steps) * 1e6:.0f}"
     times = f"{median * 1e6:9.1f} us a step  {spread:>13}"
-    print(f"{case:<12} {contender:<6} {times}  ratio {ratio:.3f} +- {deviation:.3f}  n={len(taken)}{limit}", flush=True)
+    told = f"  prepare {prepare:.1f} s ({'; '.join(plans)})" if contender != "hand" else ""
+    line = f"{case:<11} {contender:<9} {times}  ratio {ratio:.3f} +- {deviation:.3f}  n={len(steps)}{limit}{told}"
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -28,4 +28,4 @@ def test_evaluation_batches_are_as_large_as_inputs_allow(
 ) -> None:
     facts: dict[str, Any] = {"splits": {}, "class_counts": None, "digest": "", "normalisation": None}
     data = Data(input_shape=shape, target_shape=target, classes=classes, **facts)
-    assert evaluation_batch(parse({"batch_size": batch_size}), data) == expected
+    assert evaluation_batch(batch_size, data) == expected

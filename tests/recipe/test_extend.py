@@ -75,7 +75,7 @@ def test_schedules_are_parts_too(tmp_path: Path, write: Write) -> None:
     write("base", "schedules: {lr: {name: cosine, final: 0.1, warmup_steps: 5}}\n")
     write("mine", "defaults: [base, _self_]\nschedules: {lr: {name: constant}, momentum: cosine}\n")
     schedules = composed(tmp_path, "mine").schedules
-    assert schedules.lr.model_dump() == {"name": "constant", "warmup_steps": 0}
+    assert schedules.lr.model_dump() == {"name": "constant", "warmup_steps": 0, "warmup_start": 0.0}
     assert schedules.momentum == Cosine()
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shoal.errors import InputError
 from shoal.recipe.parse import parse
 from shoal.training import ScheduledHypers
 from shoal.training.hypers import scheduled
@@ -59,3 +60,58 @@ def test_lr_is_always_among_them_and_others_only_where_they_change() -> None:
 def test_each_is_its_schedule_times_its_base(step: int, factor: float) -> None:
     made = hypers(lr=COSINE)
     assert made.block(step, step + 1)[0, 0, 0] == pytest.approx(0.3 * factor, rel=1e-12)
+
+
+@pytest.mark.parametrize(("budget", "drop"), [({"epochs": 6}, 30), ({"steps": 60}, 3)])
+def test_intervals_count_in_the_unit_of_the_budget(budget: dict[str, int], drop: int) -> None:
+    recipe = parse({"schedules": {"lr": {"name": "multi_step", "milestones": [3]}}, "budget": budget})
+    made = ScheduledHypers(recipe, {"lr": 1.0}, TOTAL, per_epoch=10)
+    assert (np.flatnonzero(np.diff(made.block(0, TOTAL)[:, 0, 0])) + 1).tolist() == [drop]
+
+
+def test_demon_depends_on_the_value_that_it_multiplies() -> None:
+    beta = hypers(momentum={"name": "demon"}).block(0, TOTAL)[:, 0, 1]
+    np.testing.assert_allclose(beta / (1 - beta), 9 * (1 - np.arange(TOTAL) / TOTAL), rtol=1e-12)
+
+
+def test_swa_takes_the_learning_rate_over_at_its_start_point() -> None:
+    recipe = parse(
+        {"schedules": {"lr": "cosine"}, "average": {"name": "swa", "start": 0.5, "lr": 0.02, "anneal_steps": 10}}
+    )
+    made = ScheduledHypers(recipe, {"lr": 0.3}, TOTAL, per_epoch=6)
+    lr = made.block(0, TOTAL)[:, 0, 0]
+    plain = hypers(lr={"name": "cosine"}).block(0, TOTAL)[:, 0, 0]
+    np.testing.assert_array_equal(lr[:31], plain[:31])
+    assert lr[35] == pytest.approx((plain[30] + 0.02) / 2)
+    np.testing.assert_array_equal(lr[40:], 0.02)
+    assert (
+        np.concatenate([made.block(step, step + 1) for step in range(TOTAL)]).tobytes()
+        == made.block(0, TOTAL).tobytes()
+    )
+
+
+def test_the_learning_rate_of_swa_comes_at_once_without_a_way_to_it() -> None:
+    recipe = parse({"average": {"name": "swa", "start": 0.5, "lr": 0.02}})
+    lr = ScheduledHypers(recipe, {"lr": 0.3}, TOTAL, per_epoch=6).block(0, TOTAL)[:, 0, 0]
+    assert lr.tolist() == [0.3] * 30 + [0.02] * 30
+
+
+@pytest.mark.parametrize(
+    ("schedules", "message"),
+    [
+        (
+            {"momentum": {"name": "linear", "final": 1.2}},
+            r"schedules\.momentum\.name = linear: at step 34 of 60 momentum would be 1\.002, the optimizer's being "
+            r"0\.9: expected at least 0 and less than 1\. Change",
+        ),
+        (
+            {"lr": {"name": "exponential", "gamma": 1e300}},
+            r"schedules\.lr\.name = exponential: at step 2 .* would be inf",
+        ),
+        ({"lr": {"name": "step", "every": 61}}, r"schedules\.lr\.every = 61 is 61 steps, beyond the end"),
+        ({"momentum": {"name": "cosine", "warmup_steps": 70}}, r"schedules\.momentum\.warmup_steps = 70 is longer"),
+    ],
+)
+def test_what_leaves_its_bounds_is_refused_with_the_step(schedules: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        hypers(**schedules)

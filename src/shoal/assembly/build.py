@@ -19,19 +19,55 @@ from torch.utils.data import Dataset
 from shoal import datasets, models, optim
 from shoal.assembly import trial
 from shoal.assembly.devices import choose
+from shoal.assembly.layout import laid_out, pixel_by_pixel
 from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
 from shoal.assembly.purpose import build_task, evaluation_batch
 from shoal.assembly.registry import OWN
 from shoal.assembly.source import classes_of, digest
 from shoal.assembly.start import Start, check_tokens, start, tokens_of
+from shoal.assembly.stepping import Step, Stepping, calibration
+from shoal.augment import Augment, check_mixing
+from shoal.augment import check as check_augment
 from shoal.datasets import Batches, Data, Examples, Stream, StreamBatches
 from shoal.errors import RecipeError, nearest
 from shoal.recipe import Recipe, canonical, signature
 from shoal.recipe.parts import DatasetPart
-from shoal.tasks import Task
+from shoal.recipe.scaling import Change, scaled
+from shoal.recipe.schedule_parts import Constant
+from shoal.recipe.tables import TABLES
+from shoal.tasks import Task, training_loss
 from shoal.training import Agenda, BestWeights, Callback, EarlyStop, Evaluation, Plan, ScheduledHypers, SoloEngine
+from shoal.training.columns import Columns
 from shoal.training.hypers import scheduled
+from shoal.training.objective import Mixing, Objective
+from shoal.training.plateau import Plateau, plateaus
+from shoal.training.precision import check_precision
+from shoal.training.seams import AVERAGED
+from shoal.training.solo import Averaging
+
+
+def size_of(recipe: Recipe) -> int:
+    """Return the examples in a step of a recipe that says how many."""
+    return cast(int, recipe.batch_size)
+
+
+def _refuse_with_lbfgs(recipe: Recipe) -> None:
+    """L-BFGS evaluates the loss several times a step, so nothing can come between a gradient and its use."""
+    regularise = recipe.regularise
+    had = {
+        "regularise.sam": regularise.sam > 0,
+        "regularise.clip_norm": regularise.clip_norm is not None,
+        "regularise.clip_value": regularise.clip_value is not None,
+        "regularise.clip_percentile": regularise.clip_percentile is not None,
+        "precision=fp16": recipe.precision == "fp16",
+    }
+    for key, given in had.items():
+        if given:
+            raise RecipeError(
+                f"optimizer.name = lbfgs: it evaluates the loss itself, so {key} has no place in its "
+                "step. Leave it out."
+            )
 
 
 @dataclass(frozen=True)
@@ -43,6 +79,35 @@ class Workshop:
     runs: Path = Path("runs")
     began: float = field(default_factory=time.monotonic)
     """When work on it began: what passes until the first step is start-up."""
+
+    @cached_property
+    def effective(self) -> Recipe:
+        """The recipe with what it leaves to be worked out: the size of a batch of all, values scaled to the batch."""
+        recipe = self.recipe
+        if recipe.batch_size == "all":
+            size = self.data.sizes.get("train")
+            if size is None:
+                raise RecipeError(
+                    "batch_size = all: how many examples the stream has is not known. Give a number: batch_size=32."
+                )
+            recipe = recipe.model_copy(update={"batch_size": size})
+        schedules = {
+            name: TABLES["schedule"][curve]()
+            for name, curve in optim.default_schedules(recipe.optimizer).items()
+            if getattr(recipe.schedules, name) == Constant()
+        }
+        recipe = recipe.model_copy(update={"schedules": recipe.schedules.model_copy(update=schedules)})
+        return scaled(recipe, size_of(recipe))[0]
+
+    @property
+    def changes(self) -> list[Change]:
+        """What `scale_from` changed, and why."""
+        return scaled(self.recipe.model_copy(update={"batch_size": self.batch_size}), self.batch_size)[1]
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in a step."""
+        return size_of(self.effective)
 
     @cached_property
     def device(self) -> torch.device:
@@ -75,12 +140,21 @@ class Workshop:
         return self._started[1]
 
     @cached_property
+    def channels_last(self) -> bool:
+        """Whether convolutions lie in memory pixel by pixel."""
+        return any(p.ndim == 4 and not p.is_contiguous() for p in self.model.parameters())
+
+    @cached_property
     def _started(self) -> tuple[nn.Module, Start]:
         self._check_kind()
         check_tokens(self.recipe.init, self.data.encoding, runs=self.runs)
         try:
             built = build_model(self.recipe, self.objects, input_shape=self.data.input_shape, outputs=self.task.outputs)
-            return built.to(self.device), start(self.recipe.init, built, runs=self.runs)
+            started = start(self.recipe.init, built, runs=self.runs)
+            wanted = pixel_by_pixel(
+                self.recipe.channels_last, self.recipe.precision, self.data.input_shape, self.device
+            )
+            return laid_out(built.to(self.device), channels_last=wanted), started
         except (MemoryError, RuntimeError) as error:  # torch's own say "allocate" or "out of memory"
             if isinstance(error, RuntimeError) and not re.search("allocat|out of memory", str(error)):
                 raise
@@ -93,7 +167,7 @@ class Workshop:
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer over the model's parameters."""
-        return optim.build(self.recipe.optimizer, self.model, self.device)
+        return optim.build(self.effective.optimizer, self.model, self.device)
 
     @cached_property
     def agenda(self) -> Agenda:
@@ -101,12 +175,24 @@ class Workshop:
         return Agenda.of(self.recipe, self.batches.per_epoch)
 
     @cached_property
-    def hypers(self) -> ScheduledHypers:
-        """Scheduled hyperparameters, tried once so that a bad schedule is found now."""
-        base = {name: optim.base_value(self.optimizer, name) for name in scheduled(self.recipe)}
-        hypers = ScheduledHypers(self.recipe, base, self.agenda.total)
-        hypers.block(0, 1)
-        return hypers
+    def hypers(self) -> Columns:
+        """Everything that changes from step to step; schedules are checked at every step of the training."""
+        recipe, agenda = self.effective, self.agenda
+        base = {name: optim.base_value(self.optimizer, name) for name in scheduled(recipe)}
+        return Columns(
+            ScheduledHypers(recipe, base, agenda.total, per_epoch=agenda.per_epoch, controllers=self.controllers),
+            objective=self.objective,
+            average=recipe.average,
+            picture=self.data.input_shape[-2:] if len(self.data.input_shape) == 3 else (1, 1),
+            seed=recipe.seed,
+            per_epoch=agenda.per_epoch,
+            by_epochs=recipe.budget.epochs is not None,
+        )
+
+    @cached_property
+    def controllers(self) -> dict[str, Plateau]:
+        """What lowers hyperparameters on a plateau, by hyperparameter."""
+        return plateaus(self.effective, self._higher)
 
     @cached_property
     def batches(self) -> Batches:
@@ -114,9 +200,9 @@ class Workshop:
         train = cast(Any, self.data.splits["train"])
         if isinstance(train, Stream):
             return self._stream(train)
-        if self.recipe.batch_size > len(train):
+        if self.batch_size > len(train):
             raise RecipeError(
-                f"batch_size = {self.recipe.batch_size:,}: the train split has {len(train):,} examples, less than one "
+                f"batch_size = {self.batch_size:,}: the train split has {len(train):,} examples, less than one "
                 f"batch. Give a batch_size of at most {len(train):,}."
             )
         return self._batches("train", training=True)
@@ -135,22 +221,57 @@ class Workshop:
         if recipe.early_stop.patience is not None:
             higher = self._higher("early_stop.metric", recipe.early_stop.metric)
             watching.append(EarlyStop(recipe.early_stop.metric, higher=higher, patience=recipe.early_stop.patience))
+        watching.extend(self.controllers.values())
         if isinstance(self.batches, StreamBatches):  # which pass of the stream it is has to be saved
             watching.append(self.batches.bookmark)
         return watching
 
-    def engine(self, plan: Plan) -> SoloEngine:
-        """Return the engine that performs the steps under a plan."""
-        return SoloEngine(
-            self.model, self.task, self.optimizer, names=self.hypers.names, seed=self.recipe.seed, plan=plan
+    @cached_property
+    def objective(self) -> Objective:
+        """From a batch to the losses that are minimised."""
+        recipe, regularise = self.recipe, self.recipe.regularise
+        augmentation = Augment.of(regularise)
+        if augmentation is not None:
+            check_augment(augmentation, self.data.input_shape)
+        train = self.data.splits["train"]
+        check_mixing(
+            regularise,
+            dataset=recipe.dataset.name,
+            input_shape=self.data.input_shape,
+            tokens=isinstance(train, Examples) and train.tokens,
         )
+        check_precision(recipe.precision, self.device)
+        mixing = Mixing(regularise.mixup, regularise.cutmix)
+        return Objective(
+            self.task,
+            training_loss(self.task, regularise.label_smoothing),
+            self.device,
+            precision=recipe.precision,
+            augment=augmentation,
+            mixing=mixing if mixing.mixup or mixing.cutmix else None,
+        )
+
+    @cached_property
+    def stepping(self) -> Stepping:
+        """What the steps are made of."""
+        return Stepping(self.effective, self.model, self.objective, self.hypers, self.batches, self.agenda.total)
+
+    def engine(self, plan: Plan, step: Step) -> SoloEngine:
+        """Return the engine that performs the steps under a plan."""
+        name = self.recipe.average.name
+        averaging = None
+        if name != "none" or optim.is_averaging(self.optimizer):
+            averaging = Averaging(name, lambda: calibration(self.batches))
+        return SoloEngine(step, self.task, seed=self.recipe.seed, plan=plan, averaging=averaging)
 
     def check(self) -> None:
         """Make every piece, so that whatever is wrong with the recipe is said now."""
         _ = self.device, self.data, self.batches, self.task, self.model, self.optimizer, self.agenda, self.hypers
+        _ = self.objective
+        self._check_steps()
         self.callbacks()
         if self._has_code_of_the_users():
-            trial.attempt(self.model, self.task, self.data, batch_size=self.recipe.batch_size, device=self.device)
+            trial.attempt(self.model, self.task, self.data, batch_size=self.batch_size, device=self.device)
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -176,12 +297,12 @@ class Workshop:
     @cached_property
     def signature(self) -> str:
         """The 32 hex digits that identify the experiment."""
-        return signature(self.recipe, self.digests)
+        return signature(self.effective, self.digests)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What the signature is made of, as recorded with the run."""
-        return canonical(self.recipe, self.digests)
+        return canonical(self.effective, self.digests)
 
     def _check_kind(self) -> None:
         """Raise RecipeError where a shipped model reads tokens and there are none, or the other way round."""
@@ -217,7 +338,7 @@ class Workshop:
         source: Examples | Dataset[Any] | Stream = self.data.splits[split]
         return datasets.batches(
             source,
-            batch_size=self.recipe.batch_size if training else evaluation_batch(self.recipe, self.data),
+            batch_size=self.batch_size if training else evaluation_batch(self.recipe.batch_size, self.data),
             seed=self.recipe.seed,
             drop_last=part.drop_last,
             device=self.device,
@@ -228,9 +349,29 @@ class Workshop:
             steps=self.recipe.budget.steps,
         )
 
+    def _check_steps(self) -> None:
+        """Raise RecipeError for steps that cannot be made as the recipe says."""
+        recipe, size = self.recipe, self.batch_size
+        part = cast(DatasetPart, recipe.dataset)
+        if recipe.accumulate > 1 and (size % recipe.accumulate or not part.drop_last):
+            better = max(d for d in range(1, recipe.accumulate + 1) if size % d == 0)
+            why = (
+                f"does not divide batch_size = {size}"
+                if size % recipe.accumulate
+                else ("needs batches of one size, and with dataset.drop_last=false the last is smaller")
+            )
+            raise RecipeError(
+                f"accumulate = {recipe.accumulate}: it {why}. Give a number that divides the batch, such as "
+                f"accumulate={better}, and leave dataset.drop_last as it is."
+            )
+        if recipe.optimizer.name == "lbfgs":
+            _refuse_with_lbfgs(recipe)
+
     def _higher(self, path: str, metric: str) -> bool:
         measured = {"valid.loss": False}
         measured |= {f"valid.{name}": known.higher_is_better for name, known in self.task.metrics.items()}
+        if self.recipe.average.name != "none" or optim.is_averaging(self.optimizer):
+            measured |= {name.replace("valid.", f"valid{AVERAGED}."): higher for name, higher in measured.items()}
         if "valid" not in self.data.splits:
             raise RecipeError(
                 f"{path} = {metric!r}: there is no valid split to measure it on. Leave out dataset.valid=0."

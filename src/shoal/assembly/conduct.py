@@ -11,31 +11,38 @@ import platform
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
+
+import torch
 
 from shoal.assembly import samples
 from shoal.assembly.build import Workshop
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.explain import changes_since
 from shoal.assembly.heap import keep_heap
+from shoal.assembly.measurements import remember, remembered
 from shoal.assembly.objects import Objects
 from shoal.assembly.recorder import RunRecorder
 from shoal.assembly.screen import Screen
+from shoal.assembly.stepping import Step
 from shoal.datasets import StreamBatches
 from shoal.errors import ShoalError
 from shoal.files import writable_folder, write_atomic
 from shoal.recipe import Recipe
 from shoal.recipe.parts import DatasetPart
 from shoal.recipe.said import differences
+from shoal.recipe.scaling import sentences
 from shoal.rng import preserved
 from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside
 from shoal.store.provenance import code_patch, collect
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
-from shoal.training.plan import decide
+from shoal.training.plan import Plan, decide
+from shoal.training.precision import matmul_precision
+from shoal.training.seams import AVERAGED
 
 
 def conduct(
@@ -81,8 +88,9 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
             runs, path = folder.path.parent.parent, _data_facts(workshop)["path"]
             if sentence := changes_since(runs, workshop.identity, workshop.recipe.seed, path=path):
                 screen.say(sentence)
-        recorder = _open(workshop, folder, screen)
-        _train(workshop, folder, recorder, screen, pulse)
+        recorder, engine = _open(workshop, folder, screen)
+        with matmul_precision(workshop.recipe.precision):
+            _train(workshop, folder, recorder, engine, screen, pulse)
     except BaseException as error:
         _failed(folder, recorder, screen, error)
         raise
@@ -95,12 +103,33 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
         screen.close()
 
 
-def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> RunRecorder:
+def _plan(workshop: Workshop, before: Mapping[str, Any], screen: Screen) -> tuple[Plan, Step]:
+    """Return how the steps are executed on this machine, repeating a recorded plan, and what performs them."""
+    asked, stepping = workshop.recipe.execution, workshop.stepping
+    recorded: dict[str, Any] = before.get("plan") or {}
+    plan = decide(workshop.device, execution=asked, recorded=recorded)
+    if asked != "auto":
+        step = stepping.step(asked, screen.say)
+    elif recorded:
+        step = stepping.step(str(recorded["execution"]), screen.say)
+    else:
+        known = remembered(workshop.signature, workshop.device)
+        choice, step = stepping.choose(left=workshop.agenda.total, known=known, say=screen.say)
+        if choice.measured is not None and choice.measured != known:
+            remember(workshop.signature, workshop.device, choice.measured)
+        (screen.detail if choice.measured is None else screen.say)(f"execution: {choice.why}")
+    plan = replace(
+        plan, execution=step.execution, threads=torch.get_num_threads(), channels_last=workshop.channels_last
+    )
+    for difference in plan.differences(recorded):
+        screen.say(f"the plan cannot be repeated ({difference}): from here on the run is the same to rounding only.")
+    return plan, step
+
+
+def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRecorder, SoloEngine]:
     """Record what is about to be trained, and with what."""
     recipe, before = workshop.recipe, record.read(folder)
-    plan = decide(workshop.device, execution=recipe.execution, recorded=before.get("plan"))
-    for difference in plan.differences(before.get("plan") or {}):
-        screen.say(f"the plan cannot be repeated ({difference}): from here on the run is the same to rounding only.")
+    plan, step = _plan(workshop, before, screen)
     named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
     write_atomic(folder.recipe, named.to_yaml())
     if not before:
@@ -126,13 +155,14 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> RunRecorder:
         said=differences(recipe),
         data=_data_facts(workshop),
         provenance=before.get("provenance") or collect(sys.argv, Path.cwd()),
+        scaled=[asdict(change) for change in workshop.changes] or None,
     )
-    return RunRecorder(folder, recipe, screen)
+    return RunRecorder(folder, recipe, screen, batch_size=workshop.batch_size), workshop.engine(plan, step)
 
 
-def _train(workshop: Workshop, folder: RunFolder, recorder: RunRecorder, screen: Screen, pulse: Pulse) -> None:
-    facts = record.read(folder)
-    engine = workshop.engine(decide(workshop.device, execution=workshop.recipe.execution, recorded=facts["plan"]))
+def _train(
+    workshop: Workshop, folder: RunFolder, recorder: RunRecorder, engine: SoloEngine, screen: Screen, pulse: Pulse
+) -> None:
     callbacks = workshop.callbacks()
     at, loaded = recorder.resume(engine, callbacks)
     _introduce(workshop, folder, engine, screen, at.step if loaded else None)
@@ -186,6 +216,9 @@ def _finish(
         seen = samples.observer(workshop, "test")
         (result,) = engine.evaluate(test.batches, weights=weights, observer=seen)
         final = as_row("test", result)
+        if not best and engine.has_average():
+            (averaged,) = engine.evaluate(test.batches, weights="average")
+            final |= as_row(f"test{AVERAGED}", averaged)
         recorder.rows([Row(0, ending.at.step, ending.at.step / workshop.agenda.per_epoch, final)])
         metrics |= final
         if seen is not None:
@@ -204,8 +237,13 @@ def _finish(
         best={"metric": best.metric, "value": best.value, "step": best.step} if best else None,
         seconds=recorder.seconds,
         times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
+        skipped_updates=engine.skipped(),
         finished=_now(),
     )
+    if skipped := engine.skipped():
+        recorder.screen.say(
+            f"{skipped:,} of {ending.at.step:,} updates were skipped: their gradients overflowed in fp16"
+        )
 
 
 def _keep_samples(
@@ -252,12 +290,12 @@ def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen
     sizes = ", ".join(f"{data.sizes[split]:,} {split}" if split in data.sizes else split for split in data.splits)
     count = sum(p.numel() for p in workshop.model.parameters())
     screen.say(f"{recipe.model.name} ({count:,} parameters) on {recipe.dataset.name} ({sizes})")
-    for note in (*data.notes, *workshop.start.report):
+    for note in (*data.notes, *workshop.start.report, *sentences(workshop.changes)):
         screen.say(note)
     plan = engine.plan
     where = f"{plan.device}, {plan.threads} thread{'s' * (plan.threads != 1)}, {plan.execution}"
     epoch = f", {agenda.per_epoch:,} an epoch" if "train" in data.sizes else ""
-    screen.say(f"{agenda.total:,} steps of {recipe.batch_size} examples{epoch}; {where}")
+    screen.say(f"{agenda.total:,} steps of {workshop.batch_size} examples{epoch}; {where}")
     screen.detail(f"torch {plan.torch}; signature {workshop.signature}; digests {workshop.digests}")
     verb = "training" if resumed is None else f"resuming at step {resumed:,}:"
     screen.say(f"{verb} {folder.label} in {folder.path}")

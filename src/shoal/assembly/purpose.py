@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Literal
 
 import torch
 
@@ -21,10 +22,10 @@ EVALUATION_NUMBERS = 1 << 22
 Results depend on both in the last bits, so they are no settings."""
 
 
-def evaluation_batch(recipe: Recipe, data: Data) -> int:
+def evaluation_batch(batch_size: int | Literal["all"], data: Data) -> int:
     """Return how many examples are evaluated at once: fewer where inputs are large or targets many (tokens)."""
     most = min(EVALUATION_BATCH, EVALUATION_NUMBERS // max(1, prod(data.input_shape)))
-    return max(recipe.batch_size, most // prod(data.target_shape) if data.classes else most, 1)
+    return max(1 if batch_size == "all" else batch_size, most // prod(data.target_shape) if data.classes else most, 1)
 
 
 def build_task(recipe: Recipe, data: Data, objects: Objects, device: torch.device) -> Task:

@@ -30,10 +30,10 @@ SAVE_SHARE = 0.01
 class RunRecorder:
     """The recorder of one run; only for the process that holds the run's lock."""
 
-    def __init__(self, folder: RunFolder, recipe: Recipe, screen: Screen) -> None:
+    def __init__(self, folder: RunFolder, recipe: Recipe, screen: Screen, *, batch_size: int) -> None:
         self.folder, self.recipe, self.screen = folder, recipe, screen
         self.keep, self.by_clock = recipe.checkpoint.keep, recipe.checkpoint.every is None
-        self.batch_size = recipe.batch_size
+        self.batch_size = batch_size
         self.history, self.timing = Journal(folder.history), Journal(folder.timing)
         self.events: EventFile | None = None
         self.last: Mapping[str, Any] = {}

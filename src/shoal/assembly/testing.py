@@ -61,7 +61,7 @@ def test_run(
     task = build_task(recipe, data, objects, where)
     batches = datasets.batches(
         data.splits[measured],
-        batch_size=evaluation_batch(recipe, data),
+        batch_size=evaluation_batch(recipe.batch_size, data),
         seed=recipe.seed,
         drop_last=False,
         device=where,

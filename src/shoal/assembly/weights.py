@@ -12,9 +12,11 @@ from shoal.store import RunFolder
 
 
 def weights_of(folder: RunFolder) -> dict[str, Tensor]:
-    """Return the best weights where the run kept them, else the last ones; from the newest checkpoint that is valid."""
+    """Return the weights that count: the best where the run kept them, else averaged ones where it has an average, else
+    the last; from the newest checkpoint that is valid."""
     loaded = newest(folder.checkpoints)
     if loaded is None:
         raise StoreError(f"{folder.label} has no checkpoint yet: train it first.")
     engine: dict[str, Any] = loaded.states["engine"]
-    return engine["best"] or {**engine["parameters"], **engine["buffers"]}
+    averaged: dict[str, Any] = engine.get("average") or {}
+    return engine["best"] or averaged.get("measured") or {**engine["parameters"], **engine["buffers"]}

@@ -7,7 +7,19 @@ it, so that the same seed gives the same weights.
 from shoal.models.convnet import Convnet
 from shoal.models.gpt import Gpt
 from shoal.models.mlp import Mlp
+from shoal.models.reparametrise import reparametrised
 from shoal.models.resnet import Resnet
 from shoal.models.table import BUILDERS, OF_TOKENS, SUPPLIED, build, register
 
-__all__ = ["BUILDERS", "OF_TOKENS", "SUPPLIED", "Convnet", "Gpt", "Mlp", "Resnet", "build", "register"]
+__all__ = [
+    "BUILDERS",
+    "OF_TOKENS",
+    "SUPPLIED",
+    "Convnet",
+    "Gpt",
+    "Mlp",
+    "Resnet",
+    "build",
+    "register",
+    "reparametrised",
+]

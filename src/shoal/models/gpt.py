@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shoal.errors import RecipeError
+from shoal.models.drop_path import drop_path as drop_path_of
 from shoal.recipe import parts
 from shoal.recipe.fields import Part
 
@@ -40,6 +41,7 @@ class Gpt(nn.Module):
         depth: int = 4,
         heads: int = 4,
         dropout: float = 0.0,
+        drop_path: float = 0.0,
         fused: bool = True,
     ) -> None:
         super().__init__()
@@ -54,7 +56,8 @@ class Gpt(nn.Module):
         self.context = context
         self.embed = nn.Embedding(outputs, width)
         for number in range(1, depth + 1):
-            self.add_module(f"block{number}", _Block(context, width, heads, dropout, fused))
+            path = drop_path_of(drop_path, number, depth)
+            self.add_module(f"block{number}", _Block(context, width, heads, dropout, path, fused))
         self.depth = depth
         self.norm = nn.RMSNorm(width)
         self.output = nn.Linear(width, outputs, bias=False)
@@ -70,16 +73,17 @@ class Gpt(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, context: int, width: int, heads: int, dropout: float, fused: bool) -> None:
+    def __init__(self, context: int, width: int, heads: int, dropout: float, drop_path: nn.Module, fused: bool) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
         self.attention = Attention(context, width, heads, dropout=dropout, fused=fused)
         self.perceptron = _Perceptron(width)
         self.dropout = nn.Dropout(dropout)
+        self.drop_path = drop_path
 
     def forward(self, x_BTW: Tensor) -> Tensor:
-        x_BTW = x_BTW + self.dropout(self.attention(self.norm1(x_BTW)))
-        return x_BTW + self.dropout(self.perceptron(self.norm2(x_BTW)))
+        x_BTW = x_BTW + self.drop_path(self.dropout(self.attention(self.norm1(x_BTW))))
+        return x_BTW + self.drop_path(self.dropout(self.perceptron(self.norm2(x_BTW))))
 
 
 class _Perceptron(nn.Module):
@@ -156,5 +160,6 @@ def build(part: Part, *, input_shape: tuple[int, ...], outputs: int) -> nn.Modul
         depth=part.depth,
         heads=part.heads,
         dropout=part.dropout,
+        drop_path=part.drop_path,
         fused=part.attention == "fused",
     )

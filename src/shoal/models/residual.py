@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shoal.models.convnet import norm_of
+from shoal.models.drop_path import drop_path
 
 
 def convolution(incoming: int, channels: int, *, size: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -30,6 +31,8 @@ def convolved(
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions whose result is added to their input, then ReLU (He et al. 2015, figure 2).
 
+    Before the sum the result goes through `drop_path`, which does nothing unless it is set.
+
     Where shapes differ, the input is brought to the result's: by leaving out pixels and padding with channels of zeros
     (option A of section 4.1, no weights), or with `project` by a 1x1 convolution (option B).
     """
@@ -39,10 +42,11 @@ class ResidualBlock(nn.Module):
         self.conv1, self.norm1 = convolution(incoming, channels, stride=stride), norm_of(norm, channels)
         self.conv2, self.norm2 = convolution(channels, channels), norm_of(norm, channels)
         self.shortcut = _shortcut(incoming, channels, stride=stride, norm=norm, project=project)
+        self.drop_path: nn.Module = nn.Identity()
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         inner = F.relu(self.norm1(self.conv1(x_BCHW)))
-        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x_BCHW))
+        return F.relu(self.drop_path(self.norm2(self.conv2(inner))) + self.shortcut(x_BCHW))
 
 
 def _shortcut(incoming: int, channels: int, *, stride: int, norm: str, project: bool) -> nn.Module:
@@ -75,9 +79,10 @@ class PlainResidual(nn.Module):
         super().__init__()
         self.first = nn.Sequential(convolved(channels, channels, norm))
         self.second = nn.Sequential(convolved(channels, channels, norm))
+        self.drop_path: nn.Module = nn.Identity()
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return x_BCHW + self.second(self.first(x_BCHW))
+        return x_BCHW + self.drop_path(self.second(self.first(x_BCHW)))
 
 
 class Pooled(nn.Module):
@@ -89,6 +94,13 @@ class Pooled(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return x_BCHW.mean((-2, -1)) if self.kind == "mean" else x_BCHW.amax((-2, -1))
+
+
+def drop_paths(network: nn.Module, rate: float) -> None:
+    """Let training leave out branches of a network's residual blocks, the later the more often, the last at `rate`."""
+    blocks = [layer for layer in network.modules() if isinstance(layer, ResidualBlock | PlainResidual)]
+    for number, block in enumerate(blocks, start=1):
+        block.drop_path = drop_path(rate, number, len(blocks))
 
 
 def initialise(network: nn.Module) -> None:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from torch import nn
 
 from shoal.errors import RecipeError
-from shoal.models.residual import PlainResidual, Pooled, ResidualBlock, convolved, initialise
+from shoal.models.residual import PlainResidual, Pooled, ResidualBlock, convolved, drop_paths, initialise
 from shoal.recipe import parts
 from shoal.recipe.fields import Part
 
@@ -38,6 +38,7 @@ class Resnet(nn.Sequential):
         width: int | None = None,
         norm: str = "batch",
         stem: str = "auto",
+        drop_path: float = 0.0,
     ) -> None:
         _check(input_shape, depth=depth, stem=stem)
         channels, *sides = input_shape
@@ -55,12 +56,21 @@ class Resnet(nn.Sequential):
         layers["output"] = nn.Linear(first << (3 if depth in (9, 18) else 2), outputs)
         super().__init__(layers)
         initialise(self)
+        drop_paths(self, drop_path)
 
 
 def build(part: Part, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
     """Build the recipe's `resnet`."""
     assert isinstance(part, parts.Resnet)
-    return Resnet(input_shape, outputs, depth=part.depth, width=part.width, norm=part.norm, stem=part.stem)
+    return Resnet(
+        input_shape,
+        outputs,
+        depth=part.depth,
+        width=part.width,
+        norm=part.norm,
+        stem=part.stem,
+        drop_path=part.drop_path,
+    )
 
 
 Layers = OrderedDict[str, nn.Module]

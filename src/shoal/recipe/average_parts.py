@@ -54,7 +54,7 @@ class Swa(Part):
 
 @average
 class Lookahead(Part):
-    """Lookahead (arXiv 1907.08610): every few steps slow weights go part of the way to the fast ones, which restart there."""
+    """Lookahead (arXiv 1907.08610): every few steps slow weights go part of the way to the fast ones, which follow."""
 
     name: Literal["lookahead"] = "lookahead"
     every: Int = setting(5, "steps of the fast weights between two of the slow ones", identity=5, ge=1, unit="steps")

@@ -173,14 +173,20 @@ def _entries_with(kind: str, key: str) -> list[str]:
 
 
 def _elsewhere(key: str) -> str | None:
-    """A key that is known one level down: `lr` for `optimizer.lr`."""
-    for path, kind in PARTS.items():
+    """A key that is known one level down: `lr` for `optimizer.lr`; those of schedules and averages come last."""
+    parts = {path: kind for path, kind in PARTS.items() if kind not in ("schedule", "average")}
+    found = _in_parts(key, parts)
+    for name, field in Recipe.model_fields.items():
+        if isinstance(field.default, Settings) and key in type(field.default).model_fields:
+            found = found or f"{name}.{key}"
+    return found or _in_parts(key, PARTS)
+
+
+def _in_parts(key: str, parts: Mapping[str, str]) -> str | None:
+    for path, kind in parts.items():
         for cls in TABLES[kind].values():
             if key != "name" and key in cls.model_fields:
                 return f"{path}.{key}"
-    for name, field in Recipe.model_fields.items():
-        if isinstance(field.default, Settings) and key in type(field.default).model_fields:
-            return f"{name}.{key}"
     return None
 
 

@@ -1,7 +1,7 @@
 """The parameters of every shipped dataset, model and task; their builders live in their rooms.
 
-Those of optimizers are in `optimizer_parts`, of schedules in `schedule_parts`, of averages in `average_parts`. Adding an
-entry: a class there, decorated with its kind, and a builder of the same name in the room.
+Those of optimizers are in `optimizer_parts`, of schedules in `schedule_parts`, of averages in `average_parts`. Adding
+an entry: a class there, decorated with its kind, and a builder of the same name in the room.
 """
 
 from __future__ import annotations
@@ -203,6 +203,15 @@ class Resnet(Part):
         "auto is 7x7 for pictures of 96 pixels and more",
         identity="auto",
     )
+    drop_path: Float = setting(
+        0.0,
+        "probability of leaving out the last residual branch for an example; those before it less, in proportion to "
+        "their depth (arXiv 1603.09382)",
+        identity=0.0,
+        ge=0,
+        lt=1,
+        stackable=True,
+    )
 
 
 @model
@@ -218,6 +227,15 @@ class Gpt(Part):
     depth: Int = setting(4, "blocks", identity=4, ge=1)
     heads: Int = setting(4, "heads of attention; they divide the width", identity=4, ge=1)
     dropout: Float = setting(0.0, "probability of zeroing", identity=0.0, ge=0, lt=1, stackable=True)
+    drop_path: Float = setting(
+        0.0,
+        "probability of leaving out the last residual branch for an example; those before it less, in proportion to "
+        "their depth (arXiv 1603.09382)",
+        identity=0.0,
+        ge=0,
+        lt=1,
+        stackable=True,
+    )
     attention: Literal["fused", "einsum"] = setting(
         "fused", "how attention is computed: by torch's fused kernel, or written out", identity="fused"
     )

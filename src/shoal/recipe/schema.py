@@ -31,7 +31,7 @@ class Schedules(Settings):
 
 
 class Regularise(Settings):
-    """What is done against over-fitting, beside weight decay and dropout. Pictures are changed by batches, on the device."""
+    """What is done against over-fitting, beside weight decay and dropout; pictures are changed by batches."""
 
     label_smoothing: Float = setting(
         0.0,
@@ -255,7 +255,7 @@ class Recipe(Settings):
     )
     execution: Literal["auto", "eager", "captured", "compiled"] = setting(
         "auto",
-        "how a step is executed: as Python runs it, recorded once and replayed, compiled, or what is measured to be fastest",
+        "how a step is executed: as Python runs it, recorded once and replayed, compiled, or what is measured fastest",
         identity=NEVER,
     )
     channels_last: Literal["auto", "yes", "no"] = setting(

@@ -1,8 +1,10 @@
-"""Pure functions from steps to factors: what multiplies an optimizer's base value at each step.
+"""Pure functions of the step: what multiplies a base value, what an average takes in, how examples are mixed.
 
 Nothing here has state, so nothing has to be saved for a run to resume: the factor of step 1,203 is a function of 1,203.
 """
 
-from shoal.schedules.curves import CURVES, constant, cosine, factors
+from shoal.schedules.averages import AVERAGES, average_weights, swa_lr
+from shoal.schedules.curves import CURVES, factors
+from shoal.schedules.mixing import mixing_values
 
-__all__ = ["CURVES", "constant", "cosine", "factors"]
+__all__ = ["AVERAGES", "CURVES", "average_weights", "factors", "mixing_values", "swa_lr"]

@@ -6,6 +6,7 @@ Legend: outputs are logits [B, classes]; targets are labels [B], int64.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from shoal.errors import RecipeError
 from shoal.recipe import parts
 from shoal.recipe.fields import Part
 from shoal.tasks.metric import Metric, mean_of
+from shoal.tasks.smoothing import smoothed_cross_entropy
 from shoal.tasks.targets import Targets
 from shoal.tasks.task import Task
 
@@ -47,7 +49,12 @@ def build(part: Part, targets: Targets) -> Task:
     metrics = {"accuracy": mean_of("accuracy", correct, higher_is_better=True, in_training=True)}
     if targets.classes > TOP:
         metrics[f"top{TOP}"] = _top()
-    return Task(outputs=targets.classes, loss=_cross_entropy(on_device), metrics=metrics)
+    return Task(
+        outputs=targets.classes,
+        loss=_cross_entropy(on_device),
+        metrics=metrics,
+        smoothed=partial(smoothed_cross_entropy, weights=on_device),
+    )
 
 
 def correct(outputs: Tensor, targets: Tensor) -> Tensor:

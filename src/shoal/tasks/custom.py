@@ -13,8 +13,11 @@ from shoal.tasks.task import Task
 
 
 def with_loss(task: Task, function: Callable[[Tensor, Tensor], Tensor]) -> Task:
-    """Return the task with its loss replaced by `function(outputs, targets)`; outputs and metrics stay."""
-    return replace(task, loss=function)
+    """Return the task with its loss replaced by `function(outputs, targets)`; outputs and metrics stay.
+
+    There is no smoothed form of it: what labels are to it is not known.
+    """
+    return replace(task, loss=function, smoothed=None)
 
 
 def check_loss(value: object, batch_size: int) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from shoal.errors import RecipeError, TrainingError
 from shoal.recipe.fields import Part
 from shoal.tasks.metric import Metric, mean_of
+from shoal.tasks.smoothing import smoothed_cross_entropy
 from shoal.tasks.targets import Targets
 from shoal.tasks.task import Task
 
@@ -36,17 +37,28 @@ def build(part: Part, targets: Targets) -> Task:
             "bits_per_character": Metric(_nothing, lambda means: means["loss"] / each, higher_is_better=False),
             "accuracy": mean_of("accuracy", correct, higher_is_better=True),
         },
+        smoothed=smoothed,
     )
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the mean over places of -log p(target), [B]; raises TrainingError for outputs of another shape."""
+    _check(outputs, targets)
+    return F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape).mean(1)
+
+
+def smoothed(outputs: Tensor, targets: Tensor, smoothing: Tensor | float) -> Tensor:
+    """Return the same with a share of each label spread evenly over all kinds of tokens, [B]."""
+    _check(outputs, targets)
+    return smoothed_cross_entropy(outputs.flatten(0, 1), targets.flatten(), smoothing).view(targets.shape).mean(1)
+
+
+def _check(outputs: Tensor, targets: Tensor) -> None:
     if outputs.ndim != 3 or outputs.shape[:2] != targets.shape:
         raise TrainingError(
             f"the model's outputs have shape {list(outputs.shape)} and the targets {list(targets.shape)}: expected "
             "[batch, tokens, kinds of tokens]. Choose model=gpt, or a model of yours that returns that."
         )
-    return F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape).mean(1)
 
 
 def correct(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from shoal.errors import NonFiniteError
 from shoal.training.agenda import Agenda
 from shoal.training.evaluation import as_row
 from shoal.training.pulse import Pulse
-from shoal.training.seams import Callback, Engine, Evaluation, Hypers, Recorder, Row
+from shoal.training.seams import AVERAGED, Callback, Engine, Evaluation, Hypers, Recorder, Row
 
 BLOCK = 1000
 """Steps whose hyperparameters are computed and uploaded at once."""
@@ -78,6 +78,9 @@ def fit(
                 rows = _rows(engine.drain(), at, agenda.per_epoch, hypers)
                 if evaluation is not None and agenda.evaluates(at.step):
                     rows = _with(rows, evaluation.split, engine.evaluate(evaluation.batches))
+                    if engine.has_average():
+                        averaged = engine.evaluate(evaluation.batches, weights="average")
+                        rows = _with(rows, f"{evaluation.split}{AVERAGED}", averaged)
                     for callback in callbacks:
                         callback.evaluated(engine, rows)
                 recorder.rows(rows)
@@ -113,9 +116,18 @@ def _closed(stream: Iterator[Batch]) -> Generator[Iterator[Batch]]:
 
 
 def _uploaded(engine: Engine, hypers: Hypers, first: int, total: int) -> Iterator[Any]:
-    """Yield what `engine.step` takes as hyperparameters, step by step, computed and uploaded by blocks."""
-    for low in range(first, total, BLOCK):
-        yield from engine.upload(hypers.block(low, min(low + BLOCK, total)))
+    """Yield what `engine.step` takes as hyperparameters, step by step, computed and uploaded by blocks.
+
+    A controller may change them at an evaluation: what is left of a block is then computed anew.
+    """
+    step = first
+    while step < total:
+        version = hypers.version
+        for item in engine.upload(hypers.block(step, min(step + BLOCK, total))):
+            yield item
+            step += 1
+            if hypers.version != version:
+                break
 
 
 def _reason_to_stop(callbacks: Sequence[Callback]) -> str | None:
@@ -149,7 +161,7 @@ def _rows(means: Sequence[Mapping[str, float]], at: Position, per_epoch: int, hy
     """One row a run: where it is, its hyperparameters at the last step, its train metrics since the last row."""
     epoch, last = at.step / per_epoch, hypers.block(at.step - 1, at.step)[0].tolist()
     return [
-        Row(run, at.step, epoch, {**dict(zip(hypers.names, values, strict=True)), **as_row("train", mean)})
+        Row(run, at.step, epoch, {**dict(zip(hypers.recorded, values, strict=False)), **as_row("train", mean)})
         for run, (mean, values) in enumerate(zip(means, last, strict=True))
     ]
 

@@ -30,6 +30,7 @@ class Meter:
         self.device = device
         self.loss = torch.zeros((), dtype=self.dtype, device=device)
         self.sums: dict[str, dict[str, Tensor]] = {name: {} for name in self.metrics}
+        self.notes: dict[str, Tensor] = {}
         self.count = 0
         self.bad = torch.zeros((), dtype=torch.float32, device=device)
         self.bad_steps = torch.zeros((), dtype=torch.float32, device=device)
@@ -44,11 +45,41 @@ class Meter:
             sums = self.sums[name]
             for key, values in metric.statistics(outputs, targets).items():
                 if key not in sums:
-                    sums[key] = torch.zeros((), dtype=self.dtype, device=self.device)
+                    sums[key] = self._zero()
                 sums[key].add_(values.sum(dtype=self.dtype))
         self.count += size
         torch.sub(self.loss, self.loss, out=self.bad).ne_(0)
         self.bad_steps.add_(self.bad)
+
+    def note(self, values: Mapping[str, Tensor], size: int) -> None:
+        """Add what a step of `size` examples says beside its metrics (the norm of its gradient), to be averaged."""
+        for name, value in values.items():
+            if name not in self.notes:
+                self.notes[name] = self._zero()
+            self.notes[name].add_(value, alpha=size)
+
+    def prepare(self, other: Meter) -> None:
+        """Make the sums that another meter has, at zero where they are not there: a recorded step writes to them."""
+        for name, own in other.sums.items():
+            for key in own:
+                self.sums[name].setdefault(key, self._zero())
+        for name in other.notes:
+            self.notes.setdefault(name, self._zero())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor that this writes to, by name; `over` makes a meter of them."""
+        sums = {f"sums.{name}.{key}": total for name, own in self.sums.items() for key, total in own.items()}
+        notes = {f"notes.{name}": total for name, total in self.notes.items()}
+        return {"loss": self.loss, "bad": self.bad, "bad_steps": self.bad_steps, **sums, **notes}
+
+    def over(self, tensors: Mapping[str, Tensor]) -> Meter:
+        """Return a meter of the same metrics that writes to other tensors."""
+        other = Meter({}, self.device)
+        other.metrics = self.metrics
+        other.loss, other.bad, other.bad_steps = tensors["loss"], tensors["bad"], tensors["bad_steps"]
+        other.sums = {name: {key: tensors[f"sums.{name}.{key}"] for key in own} for name, own in self.sums.items()}
+        other.notes = {name: tensors[f"notes.{name}"] for name in self.notes}
+        return other
 
     def bad_since(self) -> int:
         """Return how many steps, up to the present one, were skipped: 0 while all losses were finite."""
@@ -58,30 +89,44 @@ class Meter:
         """Return the means over examples since the last drain, and start again; nothing where there were none."""
         if self.count == 0:
             return {}
-        totals = [self.loss, *(total for sums in self.sums.values() for total in sums.values())]
+        totals = [self.loss, *self._sums(), *self.notes.values()]
         values = iter(cast("list[float]", torch.stack(totals).tolist()))  # one wait for the device
         means = {"loss": next(values) / self.count}
         for name, metric in self.metrics.items():
             own = {key: next(values) / self.count for key in self.sums[name]}
             means[name] = metric.finish({"loss": means["loss"], **own})
+        means |= {name: next(values) / self.count for name in self.notes}
         self.reset()
         return means
 
     def reset(self) -> None:
         """Forget everything."""
-        for total in (self.loss, self.bad, self.bad_steps, *(s for sums in self.sums.values() for s in sums.values())):
+        for total in (self.loss, self.bad, self.bad_steps, *self._sums(), *self.notes.values()):
             total.zero_()
         self.count = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums; only finite ones are ever saved."""
-        return {"loss": self.loss, "sums": self.sums, "count": self.count}
+        return {"loss": self.loss, "sums": self.sums, "notes": self.notes, "count": self.count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` returned."""
         self.reset()
         self.loss.copy_(state["loss"])
         self.count = int(state["count"])
-        for name in self.metrics:
-            saved: Mapping[str, Tensor] = state["sums"].get(name, {})
-            self.sums[name] = {key: total.to(self.device, self.dtype).clone() for key, total in saved.items()}
+        for name, own in self.sums.items():
+            self._put(own, state["sums"].get(name, {}))
+        self._put(self.notes, state.get("notes", {}))
+
+    def _put(self, own: dict[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+        """Copy into the tensors that are there: a recorded step writes to those."""
+        for key, total in saved.items():
+            if key not in own:
+                own[key] = self._zero()
+            own[key].copy_(total)
+
+    def _sums(self) -> list[Tensor]:
+        return [total for sums in self.sums.values() for total in sums.values()]
+
+    def _zero(self) -> Tensor:
+        return torch.zeros((), dtype=self.dtype, device=self.device)

@@ -14,7 +14,7 @@ import torch
 
 @dataclass(frozen=True)
 class Plan:
-    """Engine, execution, device, threads, torch's version, and runs trained together."""
+    """Engine, execution, device, threads, torch's version, runs trained together, and how pictures lie in memory."""
 
     engine: str
     execution: str
@@ -22,6 +22,7 @@ class Plan:
     threads: int
     torch: str
     width: int = 1
+    channels_last: bool = False
 
     def differences(self, recorded: Mapping[str, Any]) -> list[str]:
         """Return what differs from a recorded plan, each as 'device cuda:0 -> cpu'."""

@@ -15,7 +15,9 @@ import numpy as np
 from shoal.datasets import Batch, Batches, Position
 from shoal.training.plan import Plan
 
-Weights = Literal["raw", "best"]
+Weights = Literal["raw", "best", "average"]
+AVERAGED = "_average"
+"""What the name of a split ends in where averaged weights were measured: `valid_average.accuracy`."""
 
 
 class Row(NamedTuple):
@@ -31,6 +33,13 @@ class Hypers(Protocol):
     """The values of scheduled hyperparameters, computed ahead by blocks."""
 
     names: tuple[str, ...]
+    recorded: tuple[str, ...]
+    """The first of the names: those that a history shows."""
+
+    @property
+    def version(self) -> int:
+        """A number that changes when values of steps to come have changed."""
+        ...
 
     def block(self, first: int, last: int) -> np.ndarray:
         """Return the values of steps first..last-1: [steps, runs, H]."""
@@ -77,8 +86,12 @@ class Engine(Protocol):
         """Return and reset what the steps added up to: means over examples, a dict a run."""
         ...
 
-    def keep(self, run: int) -> None:
-        """Remember the present weights of a run as its best."""
+    def has_average(self) -> bool:
+        """Return whether there are averaged weights by now."""
+        ...
+
+    def keep(self, run: int, *, weights: Weights = "raw") -> None:
+        """Remember the present weights of a run, or their average, as its best."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

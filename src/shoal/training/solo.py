@@ -1,39 +1,54 @@
-"""The solo engine: one run, one model, a torch.optim optimizer, executed eagerly.
+"""The solo engine: one run and one model; whether its steps run eagerly or from a recording is the plan's choice.
 
-A step never waits for the device where the optimizer takes `found_inf` (torch's fused classes): a non-finite loss
-makes this update and all after it a no-op on the device, and `bad_steps` tells. Other optimizers are guarded by
+A step never waits for the device where the optimizer takes `found_inf` (torch's fused classes, and rules): a non-finite
+loss makes this update and all after it a no-op on the device, and `bad_steps` tells. Other optimizers are guarded by
 reading that number on the host before each update.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call  # pyright: ignore[reportUnknownVariableType]
+from torch import Tensor
 
 from shoal import rng
 from shoal.datasets import Batch, Batches
-from shoal.errors import CheckpointError, TrainingError
-from shoal.optim import group_state, load_group_state, load_named_state, named_state, writers
-from shoal.tasks import Task, check_loss
+from shoal.errors import CheckpointError
+from shoal.optim import Average, batch_norm_statistics, functional_call, lookahead_, point_average
+from shoal.tasks import Task
+from shoal.training.eager import EagerStep
 from shoal.training.evaluation import Observer, evaluate
-from shoal.training.meter import Meter
+from shoal.training.objective import SHARE
 from shoal.training.plan import Plan
+from shoal.training.precision import as_float32, autocasting
+from shoal.training.recorded import Hyper, RecordedStep
 from shoal.training.seams import Weights
+from shoal.training.weights import evaluating, load_weights, weights_of
+
+Step = EagerStep | RecordedStep
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """How an average of the weights is kept: `ema` at every step, `swa` and `lookahead` at a few.
+
+    `inputs` yields batches of train from which the statistics of batch norms are computed anew for averaged weights.
+    """
+
+    name: str
+    inputs: Callable[[], Iterable[Tensor]]
 
 
 class SoloEngine:
     """Performs the steps of one run.
 
-    `names` are the scheduled hyperparameters, in the order in which `step` receives their values. A model that comes
-    in eval mode as a whole (as pretrained ones do) is put into training mode; parts that are in eval mode within a
-    model in training mode (a frozen norm) stay so.
+    A model that comes in eval mode as a whole (as pretrained ones do) is put into training mode; parts that are in eval
+    mode within a model in training mode (a frozen norm) stay so.
 
     Each step seeds torch's generators from (seed, step); those of Python and NumPy are seeded at step 0, and where
     they stand is a part of the state.
@@ -41,71 +56,85 @@ class SoloEngine:
 
     runs = 1
 
-    def __init__(
-        self,
-        model: nn.Module,
-        task: Task,
-        optimizer: torch.optim.Optimizer,
-        *,
-        names: Sequence[str],
-        seed: int,
-        plan: Plan,
-    ) -> None:
-        self.model, self.task, self.optimizer, self.plan = model, task, optimizer, plan
+    def __init__(self, step: Step, task: Task, *, seed: int, plan: Plan, averaging: Averaging | None = None) -> None:
+        self.perform, self.model, self.meter = step, step.model, step.meter
+        self.task, self.plan, self.seed = task, plan, seed
         self.device = torch.device(plan.device)
-        self.writers = writers(optimizer, names)
-        self.meter = Meter(task.metrics, self.device)
-        self.seeds, self.seed = rng.StepSeeds(seed), seed
-        self.generators = _generators(self.device)
+        self.seeds = rng.StepSeeds(seed)
+        self.generators = generators(self.device)
+        self.trained = step.trained
+        self.skips_on_device = step.skips_on_device
         self.best: dict[str, Tensor] | None = None
+        self.averaging = averaging
+        self.share = step.names.index(SHARE) if averaging is not None and SHARE in step.names else None
+        self.in_recording = isinstance(step, RecordedStep) and step.average is not None
+        self.average = Average(weights_of(self.model)) if self.share is not None and not self.in_recording else None
+        self.names = [name for name, _ in self.model.named_parameters()]
+        self.averaged = 0
+        self.statistics: dict[str, Tensor] = {}
+        self.measured = -1
         self.steps = 0
-        self.checked = False
         self.evaluation_seconds = 0.0
-        self.shares = torch.empty(0)
-        self.trained: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
-        self.skips_on_device = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
-        if self.skips_on_device:
-            optimizer.found_inf = self.meter.bad  # pyright: ignore[reportAttributeAccessIssue]
-        if not model.training:
-            model.train()
+        if not self.model.training:
+            self.model.train()
 
-    def upload(self, block: np.ndarray) -> list[list[float]]:
-        """Take hypers [steps, 1, H] as plain floats: torch's classes read them on the host."""
-        return block[:, 0, :].tolist()
+    def upload(self, block: np.ndarray) -> Sequence[Any]:
+        """Take hypers [steps, 1, H] as the step reads them: plain floats, or tensors on the device."""
+        return self.perform.upload(block[:, 0, :].tolist())
 
-    def step(self, batch: Batch, hyper: Sequence[float]) -> None:
+    def step(self, batch: Batch, hyper: Any) -> None:
         """Perform one update."""
         if self.steps == 0:
             rng.seed_all(rng.key(self.seed, "global"))
         seed = self.seeds.at(self.steps)
         for generator in self.generators:
             generator.manual_seed(seed)
-        for write, value in zip(self.writers, hyper, strict=True):
-            write(value)
-        outputs = self.model(batch.inputs)
-        losses = self.task.loss(outputs, batch.targets) if self.checked else self._first_losses(outputs, batch)
-        losses.backward(self._shares(losses))
-        self.meter.add(losses.detach(), outputs.detach(), batch.targets, batch.size)
+        self.perform(batch, hyper)
         self.steps += 1
-        if self.skips_on_device or not self.meter.bad.item():
-            self.optimizer.step()
-        for parameter in self.trained:  # zero_grad() costs 10 microseconds, most of them for the profiler
-            parameter.grad = None
+        if self.share is not None:
+            share = (hyper.numbers if isinstance(hyper, Hyper) else hyper)[self.share]
+            if share:
+                self._average(share)
 
     def evaluate(
         self, batches: Batches, *, weights: Weights = "raw", observer: Observer | None = None
     ) -> list[dict[str, float]]:
-        """Return every metric over one pass, with the present weights or the best ones."""
-        chosen = self.best if weights == "best" else None
+        """Return every metric over one pass, with the present weights, the best ones or the averaged ones."""
+        began = time.perf_counter()
+        chosen = None
+        if weights == "best":
+            chosen = self.best
+        elif weights == "average":
+            chosen = self.averaged_weights()
+
+        precision = self.perform.objective.precision
 
         def forward(inputs: Any) -> Tensor:
-            return self.model(inputs) if chosen is None else functional_call(self.model, chosen, (inputs,))
+            with autocasting(precision, self.device):
+                outputs = self.model(inputs) if chosen is None else functional_call(self.model, chosen, (inputs,))
+            return as_float32(outputs)
 
-        began = time.perf_counter()
         with evaluating(self.model):
             found = evaluate(forward, self.task, batches, seed=self.seed, observer=observer)
         self.evaluation_seconds += time.perf_counter() - began
         return [found]
+
+    def has_average(self) -> bool:
+        """Return whether there are averaged weights by now."""
+        return self.averaged > 0 or (self.steps > 0 and self._point() is not None)
+
+    def averaged_weights(self) -> dict[str, Tensor]:
+        """Return the averaged weights, with the statistics of batch norms that belong to them."""
+        kept = self._kept_average()
+        assert kept is not None and self.averaging is not None
+        weights = {**weights_of(self.model), **kept}
+        if self.averaging.name == "ema":
+            return weights
+        if self.measured != self.steps:
+            found = batch_norm_statistics(self.model, weights, self.averaging.inputs(), seed=self.seed)
+            self.statistics = {name: value for name, value in found.items() if value is not weights[name]}
+            self.measured = self.steps
+        return {**weights, **self.statistics}
 
     def bad_steps(self) -> list[int | None]:
         """Return the first step whose loss was not finite, counted from 1, or None."""
@@ -117,14 +146,20 @@ class SoloEngine:
         largest = torch.nn.utils.get_total_norm([p.detach() for p in self.trained], norm_type=float("inf"))
         return [bool(largest.isfinite().item())]
 
+    def skipped(self) -> int | None:
+        """Return how many updates were skipped for an overflow of fp16; None under other precisions."""
+        scale = self.perform.scale
+        return None if scale is None else int(scale.skipped.item())
+
     def drain(self) -> list[dict[str, float]]:
         """Return and reset what the steps added up to."""
         return [self.meter.drain()]
 
-    def keep(self, run: int = 0) -> None:
-        """Remember the present weights as the best."""
+    def keep(self, run: int = 0, *, weights: Weights = "raw") -> None:
+        """Remember the present weights, or the averaged ones, as the best."""
         assert run == 0
-        present = {name: value.detach() for name, value in weights_of(self.model).items()}
+        chosen = self.averaged_weights() if weights == "average" else weights_of(self.model)
+        present = {name: value.detach() for name, value in chosen.items()}
         if self.best is None:
             self.best = {name: value.clone() for name, value in present.items()}
             return
@@ -133,13 +168,18 @@ class SoloEngine:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the run's state by name: live tensors, to be saved before the next step."""
+        weights = weights_of(self.model)
+        parameters = dict(self.model.named_parameters())
+        scale = self.perform.scale
         return {
-            "parameters": dict(self.model.named_parameters()),
-            "buffers": dict(persistent_buffers(self.model)),
-            "optimizer": named_state(self.optimizer, self.model),
-            "groups": group_state(self.optimizer),
+            "parameters": parameters,
+            "buffers": {name: value for name, value in weights.items() if name not in parameters},
+            **self.perform.optimizer_state(),
             "meter": self.meter.state_dict(),
             "best": self.best,
+            "average": self._average_state(),
+            "clip": dict(self.perform.clipping),
+            "scale": scale.state_dict() if scale is not None else None,
             "steps": self.steps,
             "random": rng.captured(),
         }
@@ -150,80 +190,66 @@ class SoloEngine:
         Raises CheckpointError where it is that of another model or optimizer.
         """
         load_weights(self.model, {**state["parameters"], **state["buffers"]})
-        load_named_state(self.optimizer, self.model, state["optimizer"])
-        load_group_state(self.optimizer, state["groups"])
+        self.steps = int(state["steps"])
+        self.perform.load_optimizer_state(state, steps=self.steps)
         self.meter.load_state_dict(state["meter"])
         best = state["best"]
         self.best = None if best is None else {name: value.to(self.device).clone() for name, value in best.items()}
-        self.steps = int(state["steps"])
+        self._load_average(state.get("average") or {})
+        for name, tensor in self.perform.clipping.items():
+            tensor.copy_(state["clip"][name])
+        if self.perform.scale is not None and state.get("scale") is not None:
+            self.perform.scale.load_state_dict(state["scale"])
         rng.restore(state["random"])
 
-    def _shares(self, losses: Tensor) -> Tensor | None:
-        """The gradient of the mean loss: 1/B for each example. Starting from it saves the mean and its backward."""
-        if losses.ndim == 0:
+    def _average(self, share: float) -> None:
+        """Move the average; a recording that keeps it has done so already."""
+        self.averaged += 1
+        if self.average is None:
+            return
+        assert self.averaging is not None
+        weights = weights_of(self.model)
+        if self.averaging.name == "lookahead":
+            lookahead_(
+                {name: self.average.average[name] for name in self.names}, {n: weights[n] for n in self.names}, share
+            )
+        else:
+            self.average.update(weights, share)
+
+    def _point(self) -> dict[str, Tensor] | None:
+        """The weights at which the optimizer itself says that the model is to be measured (schedule-free)."""
+        if not isinstance(self.perform, EagerStep):
             return None
-        if self.shares.shape != losses.shape:
-            self.shares = torch.full_like(losses, 1.0 / len(losses), requires_grad=False)
-        return self.shares
+        return point_average(self.perform.optimizer, self.model)
 
-    def _first_losses(self, outputs: Any, batch: Batch) -> Tensor:
-        """The losses of the first step, with what the user's model and loss return checked."""
-        if not isinstance(outputs, Tensor):
-            raise TrainingError(
-                f"the model returned {type(outputs).__name__}: expected one tensor with the outputs of each example. "
-                "Return that tensor from forward, and leave the rest out."
-            )
-        losses = check_loss(self.task.loss(outputs, batch.targets), batch.size)
-        self.checked = True
-        return losses
+    def _kept_average(self) -> dict[str, Tensor] | None:
+        """The average as it is kept; that of a schedule-free optimizer has no memory of its own."""
+        point = self._point()
+        if point is not None:
+            return point
+        if isinstance(self.perform, RecordedStep) and self.perform.average is not None:
+            return self.perform.average
+        return None if self.average is None else self.average.weights()
 
+    def _average_state(self) -> dict[str, Any]:
+        """What a checkpoint has of the average: as it is kept, and as it is measured."""
+        kept = self._kept_average()
+        measured = self.averaged_weights() if kept is not None and self.has_average() else None
+        return {"kept": kept, "measured": measured, "updates": self.averaged}
 
-def persistent_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield the buffers that belong to a model's state: caches, registered with persistent=False, do not."""
-    for name, value in model.named_buffers():
-        path, _, last = name.rpartition(".")
-        if last not in model.get_submodule(path)._non_persistent_buffers_set:  # pyright: ignore[reportPrivateUsage]
-            yield name, value
-
-
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return a model's parameters and persistent buffers by name; a shared one once, under its first name."""
-    return {**dict(model.named_parameters()), **dict(persistent_buffers(model))}
-
-
-def load_weights(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
-    """Copy parameters and buffers by name; raises CheckpointError, and changes none, where names or shapes differ."""
-    own = weights_of(model)
-    missing, extra = sorted(set(own) - set(saved)), sorted(set(saved) - set(own))
-    if missing or extra:
-        raise CheckpointError(
-            "the saved weights are those of another model: "
-            f"missing {', '.join(missing) or 'nothing'}, left over {', '.join(extra) or 'nothing'}."
-        )
-    for name, value in own.items():
-        if value.shape != saved[name].shape:
-            raise CheckpointError(
-                f"{name} is {tuple(value.shape)} in the model and {tuple(saved[name].shape)} as saved."
-            )
-    with torch.no_grad():
-        for name, value in own.items():
-            value.copy_(saved[name])
+    def _load_average(self, saved: Mapping[str, Any]) -> None:
+        self.averaged = int(saved.get("updates", 0))
+        kept = self._kept_average()
+        if kept is None or self._point() is not None:
+            return
+        weights: Mapping[str, Tensor] | None = saved.get("kept")
+        if weights is None or set(weights) != set(kept):
+            raise CheckpointError("the checkpoint has no average of these weights: it is that of another recipe.")
+        for name, value in kept.items():
+            value.copy_(weights[name])
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Generator[None]:
-    """Put a model into eval mode and back; what was in eval mode before (a frozen norm, say) stays there."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _generators(device: torch.device) -> list[torch.Generator]:
+def generators(device: torch.device) -> list[torch.Generator]:
     """The generators that a model on a device may draw from: the device's own, and the CPU's (layer drop does)."""
     cpu = torch.default_generator
     if device.type == "cuda":

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shoal.training.seams import Engine, Row
+from shoal.training.seams import AVERAGED, Engine, Row
 
 
 def better(value: float, than: float | None, *, higher: bool) -> bool:
@@ -14,6 +14,15 @@ def better(value: float, than: float | None, *, higher: bool) -> bool:
     if not math.isfinite(value):
         return False
     return than is None or (value > than if higher else value < than)
+
+
+def of_average(metric: str) -> bool:
+    """Return whether a metric is one of averaged weights.
+
+    >>> of_average("valid_average.accuracy"), of_average("valid.accuracy")
+    (True, False)
+    """
+    return metric.partition(".")[0].endswith(AVERAGED)
 
 
 class BestWeights:
@@ -30,10 +39,10 @@ class BestWeights:
     def evaluated(self, engine: Engine, rows: Sequence[Row]) -> None:
         """Keep the weights if the metric improved."""
         row = rows[self.run]
-        value = row.metrics[self.metric]
-        if better(value, self.value, higher=self.higher):
+        value = row.metrics.get(self.metric)
+        if value is not None and better(value, self.value, higher=self.higher):
             self.value, self.step, self.metrics = value, row.step, dict(row.metrics)
-            engine.keep(self.run)
+            engine.keep(self.run, weights="average" if of_average(self.metric) else "raw")
 
     def stop(self) -> str | None:
         """Never ask to stop."""
@@ -61,7 +70,9 @@ class EarlyStop:
     def evaluated(self, engine: Engine, rows: Sequence[Row]) -> None:
         """Count evaluations since the last improvement."""
         del engine
-        value = rows[self.run].metrics[self.metric]
+        value = rows[self.run].metrics.get(self.metric)
+        if value is None:  # there are no averaged weights yet
+            return
         if better(value, self.value, higher=self.higher):
             self.value, self.waited = value, 0
         else:

@@ -1,0 +1,208 @@
+"""From a recipe to what performs its steps: the objective, the step in one execution or another, the choice among them.
+
+`step` makes a step of the execution that a plan names, and falls back, with the reason in one sentence, where that
+cannot be; `choose` measures which execution is fastest, unless the recipe says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import torch
+from torch import nn
+
+from shoal import optim, rng
+from shoal.datasets import START, Batch, Batches
+from shoal.recipe import Recipe
+from shoal.recipe.optimizer_parts import OptimizerPart
+from shoal.training.compiled import NotCompilableError, no_compiler
+from shoal.training.eager import EagerStep
+from shoal.training.execution import (
+    FEW_STEPS,
+    SHORT_SECONDS,
+    Choice,
+    Measured,
+    chosen,
+    recorded_seconds,
+    step_seconds,
+    worth_compiling,
+)
+from shoal.training.meter import Meter
+from shoal.training.objective import Objective
+from shoal.training.recorded import RecordedStep, Recording
+from shoal.training.seams import Hypers
+from shoal.training.solo import generators
+from shoal.training.treatment import Treatment
+from shoal.training.trial import NotRecordableError, Trial, double
+
+Step = EagerStep | RecordedStep
+TRIAL_STEPS = 3
+SMALL_SECONDS = 5e-3
+"""Steps that take longer than this are not tried on one thread."""
+THREADS_SLACK = 1.05
+"""One thread is taken where it needs no more than this share of what all need."""
+CALIBRATION_EXAMPLES = 10_000
+"""Examples from which the statistics of batch norms are computed anew for averaged weights."""
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """Everything that a run's steps are made of. `model` is trained; `build(model)` makes an optimizer over a model."""
+
+    recipe: Recipe
+    model: nn.Module
+    objective: Objective
+    hypers: Hypers
+    batches: Batches
+    total: int
+
+    @property
+    def part(self) -> OptimizerPart:
+        """The optimizer's part of the recipe."""
+        return self.recipe.optimizer  # pyright: ignore[reportReturnType]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the training runs."""
+        return self.objective.device
+
+    def treatment(self) -> Treatment:
+        """What is done with gradients."""
+        return Treatment(
+            parts=self.recipe.accumulate,
+            clip=optim.Clip.of(self.recipe.regularise),
+            sam=self.recipe.regularise.sam,
+            scaled=self.recipe.precision == "fp16",
+        )
+
+    def eager(self, model: nn.Module) -> EagerStep:
+        """Return an eager step over a model, with an optimizer and a meter of its own."""
+        optimizer = optim.build(self.part, model, self.device)
+        meter = Meter(self.objective.task.metrics, self.device)
+        return EagerStep(
+            model, self.objective, optimizer, names=self.hypers.names, treatment=self.treatment(), meter=meter
+        )
+
+    def recorded(self, execution: str) -> RecordedStep:
+        """Return a recorded step over the model; raises NotRecordableError or NotCompilableError."""
+        rule = optim.rule_of(self.part)
+        if rule is None:
+            raise NotRecordableError(f"{self.part.name} has no rule, only the class that runs eagerly")
+        if _custom_autograd_hooks(self.model):
+            raise NotRecordableError("the model has hooks on gradients, which a recording would leave out")
+        groups = tuple(optim.named_groups(self.part, self.model))
+        recording = Recording(
+            rules={group.rest: optim.rule_of(self.part, rest=group.rest) or rule for group in groups},
+            groups=groups,
+            fixed=optim.hypers_of(self.part),
+            renamed={name: optim.hyper_name(self.part, name) for name in self.hypers.recorded},
+        )
+        return RecordedStep(
+            self.eager(self.model),
+            recording,
+            twin=self.eager,
+            trial=self.trial(),
+            execution=execution,
+            averaged=self.recipe.average.name == "ema",
+        )
+
+    def trial(self) -> Trial:
+        """The first batches of the training with their hypers."""
+        first: list[Batch] = list(islice(self.batches.start(START), TRIAL_STEPS))
+        rows = self.hypers.block(0, len(first))[:, 0, :].tolist()
+        pairs: list[tuple[Batch, Sequence[float]]] = list(zip(first, rows, strict=True))
+        return Trial(pairs, rng.StepSeeds(self.recipe.seed), generators(self.device))
+
+    def step(self, execution: str, say: Callable[[str], None]) -> Step:
+        """Return a step of an execution, or of the nearest one that can be, saying why."""
+        if execution == "compiled":
+            try:
+                return self.recorded("compiled")
+            except NotCompilableError as reason:
+                say(f"the step is not compiled: {reason}. It runs captured.")
+                execution = "captured"
+            except NotRecordableError as reason:
+                say(f"the step cannot be compiled: {reason}. It runs eagerly.")
+        if execution == "captured":
+            try:
+                return self.recorded("captured")
+            except NotRecordableError as reason:
+                say(f"the step cannot be captured: {reason}. It runs eagerly.")
+        return self.eager(self.model)
+
+    def choose(self, *, left: int, known: Measured | None, say: Callable[[str], None]) -> tuple[Choice, Step]:
+        """Return which execution to take for `left` steps, measuring what is not known, and the step itself."""
+        made: dict[str, Step] = {}
+        choice = self._choose(left, known, made)
+        return choice, made.get(choice.execution) or self.step(choice.execution, say)
+
+    def _choose(self, left: int, known: Measured | None, made: dict[str, Step]) -> Choice:
+        threads = torch.get_num_threads()
+        if known is not None and known.eager is not None:
+            measured = known
+            torch.set_num_threads(measured.threads)
+        else:
+            if left < FEW_STEPS:
+                return Choice("eager", threads, f"eager; {left:,} steps are too few to measure")
+            eager = self._eager_seconds()
+            if eager * left < SHORT_SECONDS:
+                return Choice("eager", threads, f"eager; {eager * left:.1f} s of work is too little to gain from")
+            measured = self._measured(eager, threads, made)
+        if measured.compiled is None and worth_compiling(measured, left):
+            measured = self._with_compiled(measured, made)
+        return chosen(measured, left)
+
+    def _eager_seconds(self) -> float:
+        with rng.preserved():
+            return step_seconds(self.eager(double(self.model)), self.trial().batches, self.device)
+
+    def _measured(self, eager: float, threads: int, made: dict[str, Step]) -> Measured:
+        """Measure a captured step beside an eager one, and both on one thread where that may do."""
+        try:
+            captured = made["captured"] = self.recorded("captured")
+        except NotRecordableError as reason:
+            return Measured(threads, eager=eager, refused=str(reason))
+        with rng.preserved():
+            seconds = recorded_seconds(captured)
+            if self.device.type == "cpu" and threads > 1 and seconds < SMALL_SECONDS:
+                torch.set_num_threads(1)
+                alone = recorded_seconds(captured)
+                if alone <= THREADS_SLACK * min(seconds, eager):
+                    threads, seconds, eager = 1, alone, self._eager_seconds()
+                else:
+                    torch.set_num_threads(threads)
+            heavy = sum(operation.seconds for operation in captured.operations() if operation.heavy)
+        nodes = len(captured.graph.graph.nodes)
+        return Measured(threads, eager=eager, captured=seconds, heavy=min(heavy, seconds), nodes=nodes)
+
+    def _with_compiled(self, measured: Measured, made: dict[str, Step]) -> Measured:
+        missing = no_compiler() if self.device.type == "cpu" else None
+        if missing is not None:
+            return replace(measured, not_compiled=missing)
+        try:
+            compiled = self.recorded("compiled")
+        except (NotRecordableError, NotCompilableError) as reason:
+            return replace(measured, not_compiled=str(reason))
+        made["compiled"] = compiled
+        made.pop("captured", None)  # its parameters are no longer the model's
+        with rng.preserved():
+            seconds = recorded_seconds(compiled)
+        return replace(measured, compiled=seconds, compile_seconds=compiled.compile_seconds)
+
+
+def calibration(batches: Batches) -> list[torch.Tensor]:
+    """Return the inputs of some batches of train: as many as averaged weights need for their statistics."""
+    size, found = 0, list[torch.Tensor]()
+    for batch in batches.start(START):
+        found.append(batch.inputs)
+        size += batch.size
+        if size >= CALIBRATION_EXAMPLES or len(found) >= batches.per_epoch:
+            break
+    return found
+
+
+def _custom_autograd_hooks(model: nn.Module) -> bool:
+    """Whether parameters have hooks on their gradients, which only `backward` calls."""
+    return any(p._backward_hooks for p in model.parameters())  # pyright: ignore[reportPrivateUsage]

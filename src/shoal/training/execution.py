@@ -1,0 +1,162 @@
+"""Which execution a training takes, on how many threads: what is measured on a few steps, and the choice it leads to.
+
+Measured are eager and recorded steps on a copy of the model. Compiling is tried where what it may save of the steps
+that are left is worth more than it costs. The choice is a pure function of the measurements, which are kept for the
+machine: the seeds of one experiment are trained under one plan, and so is the same recipe started elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from shoal.training.recorded import RecordedStep
+
+FEW_STEPS = 200
+"""A training of fewer steps is not worth any measurement."""
+SHORT_SECONDS = 1.0
+"""... nor is one of less than so much eager work."""
+MEASURE_SECONDS = 0.12
+WARM_UP = 3
+CLEARLY = 0.95
+"""What is measured to take more than this share of the time is not faster for certain."""
+COMPILE_SECONDS, COMPILE_SECONDS_A_NODE = 4.0, 0.02
+"""What compiling takes for a CPU, roughly, before it has been measured."""
+SAVED_SHARE = 0.5
+"""The share of what small operations take that compiling saves, at least, in the cases measured (`bench/step.py`)."""
+WORTH = 1.5
+"""How many times its cost compiling must be expected to save."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds a step of each execution, and what preparing them took; None where it was not measured or cannot be."""
+
+    threads: int
+    eager: float | None = None
+    captured: float | None = None
+    heavy: float = 0.0
+    nodes: int = 0
+    compiled: float | None = None
+    compile_seconds: float | None = None
+    refused: str | None = None
+    not_compiled: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the measurements as plain values."""
+        return asdict(self)
+
+    @property
+    def best(self) -> tuple[str, float]:
+        """The fastest execution that was measured and what it takes."""
+        eager = self.eager or 0.0
+        name, seconds = "eager", eager
+        if self.captured is not None and self.captured < CLEARLY * eager:
+            name, seconds = "captured", self.captured
+        if self.compiled is not None and self.compiled < CLEARLY * seconds:
+            name, seconds = "compiled", self.compiled
+        return name, seconds
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a training runs as, and why in one sentence."""
+
+    execution: str
+    threads: int
+    why: str
+    measured: Measured | None = None
+
+
+def worth_compiling(measured: Measured, steps: int) -> bool:
+    """Return whether compiling is expected to save more of `steps` steps than it costs."""
+    if measured.captured is None or measured.not_compiled is not None:
+        return False
+    _, present = measured.best
+    if measured.compiled is not None:
+        saved = present - measured.compiled
+        return saved * steps > (measured.compile_seconds or 0.0)
+    cost = measured.compile_seconds or COMPILE_SECONDS + COMPILE_SECONDS_A_NODE * measured.nodes
+    saved = present - (measured.heavy + (1 - SAVED_SHARE) * max(measured.captured - measured.heavy, 0.0))
+    return saved * steps > WORTH * cost
+
+
+def chosen(measured: Measured, steps: int) -> Choice:
+    """Return the choice that measurements lead to, for so many steps."""
+    assert measured.eager is not None
+    without = replace(measured, compiled=None)
+    compiled = measured.compiled is not None and worth_compiling(measured, steps)
+    name, seconds = (measured if compiled else without).best
+    told = f"{name}, {_milliseconds(seconds)} a step"
+    others = [
+        f"{_milliseconds(value)} {other}"
+        for other, value in (
+            ("eager", measured.eager),
+            ("captured", measured.captured),
+            ("compiled", measured.compiled),
+        )
+        if value is not None and other != name
+    ]
+    why = f"{told} against {' and '.join(others)}" if others else told
+    if measured.refused is not None:
+        why += f"; the step cannot be captured: {measured.refused}"
+    elif measured.not_compiled is not None:
+        why += f"; it was not compiled: {measured.not_compiled}"
+    elif name != "compiled" and measured.captured is not None:
+        why += f"; compiling does not pay in {_duration(seconds * steps)} of work"
+    return Choice(name, measured.threads, why, measured)
+
+
+def seconds_a_step(perform: Callable[[int], None], device: torch.device) -> float:
+    """Return what one step takes: the least of several rounds of about equal length, after a few to warm up."""
+    once = float("inf")
+    for step in range(WARM_UP):
+        began = time.perf_counter()
+        perform(step)
+        _wait(device)
+        once = max(time.perf_counter() - began, 1e-6)
+        if once > MEASURE_SECONDS and step:
+            return once
+    rounds, each = 4, max(1, int(MEASURE_SECONDS / 4 / once))
+    best = float("inf")
+    for _ in range(rounds if once < MEASURE_SECONDS else 1):
+        began = time.perf_counter()
+        for step in range(each):
+            perform(step)
+        _wait(device)
+        best = min(best, (time.perf_counter() - began) / each)
+    return best
+
+
+def step_seconds(step: Any, batches: Sequence[tuple[Any, Sequence[float]]], device: torch.device) -> float:
+    """Return what a step takes on some batches with their hypers; the step's model is changed."""
+    rows = [list(numbers) for _, numbers in batches]
+    uploaded = step.upload(rows)
+
+    def perform(number: int) -> None:
+        at = number % len(batches)
+        step(batches[at][0], uploaded[at])
+
+    return seconds_a_step(perform, device)
+
+
+def recorded_seconds(step: RecordedStep) -> float:
+    """Return what a recorded step takes, on clones of its state."""
+    return seconds_a_step(step.rehearsal(), step.device)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

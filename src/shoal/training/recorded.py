@@ -1,0 +1,348 @@
+"""The recorded step: a functional step captured as a graph, checked, then replayed, as it is or compiled.
+
+A recording is made on clones and trusted only when two of them, under other seeds of Python and NumPy, are the same,
+and a replay of the first batches ends where eager steps do. What cannot be recorded raises NotRecordableError, and
+nothing of the run has changed then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+
+from shoal import rng
+from shoal.datasets import Batch
+from shoal.errors import CheckpointError, TrainingError
+from shoal.optim import NamedGroup, Rule
+from shoal.training.capture import bound, flat, record, text
+from shoal.training.compiled import compiled
+from shoal.training.cuda_graph import graphed
+from shoal.training.eager import EagerStep
+from shoal.training.loss_scale import LossScale
+from shoal.training.operations import Timed, timed
+from shoal.training.program import Program, State, Tree, units_of
+from shoal.training.trial import NotRecordableError, Outcome, Trial, differs, disturbed, double, outcome, reason, shaken
+from shoal.training.weights import persistent_buffers
+
+TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 2e-2, "fp16": 1e-2}
+"""By how much the losses of three steps may differ, as a share: another order of sums, no more."""
+MOST_SHAPES = 8
+"""Batches of so many different shapes are recorded; data of more are for eager execution."""
+
+
+class Hyper(NamedTuple):
+    """A step's hypers: as numbers, and as 0-dim tensors on the device."""
+
+    numbers: Sequence[float]
+    tensors: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What an optimizer is to a recorded step: its rules, groups, and hyperparameters that stay as they are.
+
+    `rules` by whether a group is what Muon leaves to AdamW: for all others there is the one under
+    False. `renamed` says which of the rule's hyperparameters a scheduled one is: momentum is beta1 of the Adam family.
+    """
+
+    rules: Mapping[bool, Rule]
+    groups: tuple[NamedGroup, ...]
+    fixed: Mapping[str, float]
+    renamed: Mapping[str, str]
+
+
+class RecordedStep:
+    """Performs updates of an eager step's model by replaying recordings.
+
+    `twin(model)` makes another eager step over a copy of the model, with a meter of its own.
+    """
+
+    skips_on_device = True
+
+    def __init__(
+        self,
+        eager: EagerStep,
+        recording: Recording,
+        *,
+        twin: Callable[[nn.Module], EagerStep],
+        trial: Trial,
+        execution: str,
+        averaged: bool,
+    ) -> None:
+        self.model, self.meter, self.names, self.trained = eager.model, eager.meter, eager.names, eager.trained
+        self.execution, self.rules, self.trial = execution, recording.rules, trial
+        self.objective = eager.objective
+        self.device = self.meter.device
+        self.compile_seconds = 0.0
+        copy = double(eager.model)
+        reference = twin(copy)
+        wanted = outcome(reference, trial)
+        self.meter.prepare(reference.meter)
+        groups = [without(group, wanted.idle) for group in recording.groups]
+        self.units = units_of(eager.model, [group for group in groups if group.names], recording.rules)
+        self.slots = tuple(dict.fromkeys(slot for rule in self.rules.values() for slot in rule.slots))
+        self.program = Program(
+            model=copy,
+            objective=eager.objective,
+            rules=recording.rules,
+            units=self.units,
+            names=eager.names,
+            renamed=recording.renamed,
+            fixed=recording.fixed,
+            treatment=eager.treatment,
+            meter=self.meter,
+            averaged=averaged,
+            fused=execution == "captured",
+        )
+        self.state = self._state(eager, averaged=averaged)
+        self.compilations: dict[Any, Callable[..., Any]] = {}
+        first, numbers = trial.batches[0]
+        self.graph = self._recorded(first, self._hyper(numbers), twice=True)
+        self._check(self.graph, first, wanted, TOLERANCE[eager.objective.precision], self._shaken(eager.model, twin))
+        self._adopt()
+        self.replays: dict[Any, Callable[..., Any]] = {_shape(first): self._bound(self.graph, first, self.state)}
+
+    def upload(self, rows: list[list[float]]) -> Sequence[Hyper]:
+        """Put a block of hypers on the device, once; return one item a step."""
+        wide = torch.float32 if self.device.type == "mps" else torch.float64
+        values = torch.tensor(rows, dtype=wide)
+        if self.device.type == "cuda":
+            values = values.pin_memory().to(self.device, non_blocking=True)
+        else:
+            values = values.to(self.device)
+        if not rows or not rows[0]:
+            return [Hyper(row, ()) for row in rows]
+        tensors, width = values.flatten().unbind(), len(rows[0])
+        return [Hyper(row, tensors[at * width : (at + 1) * width]) for at, row in enumerate(rows)]
+
+    def __call__(self, batch: Batch, hyper: Hyper) -> None:
+        """Perform one update."""
+        replay = self.replays.get((batch.inputs.shape, batch.targets.shape))
+        if replay is None:
+            replay = self._another_shape(batch, hyper)
+        with torch.inference_mode():
+            replay(batch.inputs, batch.targets, batch.index, *hyper.tensors)
+        self.meter.count += batch.size
+
+    @property
+    def scale(self) -> LossScale | None:
+        """The loss scale, where there is one."""
+        return LossScale.over(self.state["scale"]) if self.program.treatment.scaled else None
+
+    @property
+    def clipping(self) -> Tree:
+        """What clipping remembers."""
+        return self.state["clip"]
+
+    @property
+    def average(self) -> Tree | None:
+        """The average of the weights that the recording keeps, by name, buffers included."""
+        if not self.program.averaged:
+            return None
+        rest = {**self.state["frozen"], **self.state["buffers"]}
+        other = {name: value for name, value in self.state["average"].items() if name in rest}
+        return self._named(self.state["average"]) | other
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Return slots by parameter name, as the optimizer's class has them."""
+        slots: dict[str, dict[str, Any]] = {name: {} for unit in self.units for name in unit.names}
+        if not float(self.state["clock"]["updates"]):  # a class makes its slots in its first step
+            return {"optimizer": {}, "groups": None}
+        for slot in self.slots:
+            for name, value in self._named(self.state[f"slots.{slot}"]).items():
+                slots[name][slot] = value
+        for unit in self.units:
+            if self.rules[unit.group.rest].counts:
+                for name in unit.names:
+                    slots[name]["step"] = self.state["clock"]["updates"]
+        return {"optimizer": slots, "groups": None}
+
+    def load_optimizer_state(self, state: Mapping[str, Any], *, steps: int) -> None:
+        """Put back what `optimizer_state` returned, of whichever execution."""
+        saved: Mapping[str, Mapping[str, Any]] = state["optimizer"]
+        clock = next((own["step"] for own in saved.values() if "step" in own), steps if saved else 0)
+        self.state["clock"]["updates"].copy_(torch.as_tensor(clock))
+        for slot in self.slots:
+            for name, value in self._named(self.state[f"slots.{slot}"]).items():
+                if name not in saved:
+                    value.zero_()
+                elif slot not in saved[name]:
+                    raise CheckpointError(f"the optimizer's state of {name} has no {slot}: it is another optimizer.")
+                elif saved[name][slot] is not None:
+                    value.copy_(saved[name][slot])
+
+    def rehearsal(self) -> Callable[[int], None]:
+        """Return a function of a step's number that performs it on clones: nothing of the run changes."""
+        clones = cloned(self.state)
+        replay = self._bound(self.graph, self.trial.batches[0][0], clones)
+        shape = _shape(self.trial.batches[0][0])
+        ready = [
+            (batch.inputs, batch.targets, batch.index, *self._hyper(numbers))
+            for batch, numbers in self.trial.batches
+            if _shape(batch) == shape
+        ]
+
+        def perform(number: int) -> None:
+            with torch.inference_mode():
+                replay(*ready[number % len(ready)])
+
+        return perform
+
+    def operations(self) -> list[Timed]:
+        """Return every operation of the recording with the time it takes alone, measured on clones."""
+        batch, numbers = self.trial.batches[0]
+        tensors = [batch.inputs, batch.targets, batch.index, *self._hyper(numbers)]
+        return timed(self.graph, [*flat(cloned(self.state)), *tensors])
+
+    def _state(self, eager: EagerStep, *, averaged: bool) -> State:
+        """The tensors that the recording writes to: the model's own, but for parameters that are joined."""
+        parameters = {name: value.detach() for name, value in self.model.named_parameters()}
+        updated = {name for unit in self.units for name in unit.names}
+        units = {unit.label: unit.join(parameters) for unit in self.units}
+        buffers = {name: value.detach() for name, value in self.model.named_buffers()}
+        state: State = {
+            "parameters": units,
+            "buffers": buffers,
+            "frozen": {name: value for name, value in parameters.items() if name not in updated},
+        }
+        for slot in self.slots:
+            state[f"slots.{slot}"] = {}
+        for unit in self.units:
+            started = self.rules[unit.group.rest].start(units[unit.label])
+            for slot, value in started.items():
+                state[f"slots.{slot}"][unit.label] = value
+        if averaged:
+            kept = dict(persistent_buffers(self.model))
+            state["average"] = {
+                label: value.detach().clone() for label, value in {**units, **state["frozen"], **kept}.items()
+            }
+        state["meter"] = self.meter.tensors()
+        state["clip"] = eager.clipping
+        state["scale"] = eager.scale.state_dict() if eager.scale is not None else {}
+        state["clock"] = {"updates": torch.zeros((), dtype=torch.float32, device=self.device)}
+        return state
+
+    def _named(self, tree: Mapping[str, Tensor]) -> Tree:
+        units = [unit for unit in self.units if unit.label in tree]
+        return {name: piece for unit in units for name, piece in unit.split(tree[unit.label]).items()}
+
+    def _hyper(self, numbers: Sequence[float]) -> Sequence[Tensor]:
+        return self.upload([list(numbers)])[0].tensors
+
+    def _recorded(self, batch: Batch, hyper: Sequence[Tensor], *, twice: bool) -> fx.GraphModule:
+        """Record a step on clones; where `twice`, refuse a recording that depends on more than its tensors."""
+        tensors = (batch.inputs, batch.targets, batch.index)
+        graphs: list[fx.GraphModule] = []
+        with rng.preserved():
+            for turn in range(1 + twice):
+                disturbed(turn)
+                self.trial.seed(0)
+                try:
+                    graphs.append(record(self.program, cloned(self.state), tensors, hyper))
+                except Exception as error:  # the boundary to the user's code: what it does may fail in any way
+                    raise NotRecordableError(reason(error)) from error
+        if twice and text(graphs[0]) != text(graphs[1]):
+            raise NotRecordableError(
+                "two recordings of a step differ, so it depends on something else than its tensors (a counter, or a "
+                "draw from Python's or NumPy's generator)"
+            )
+        return graphs[0]
+
+    def _shaken(self, model: nn.Module, twin: Callable[[nn.Module], EagerStep]) -> Callable[[], Outcome]:
+        """Return what tries eager steps from weights a last bit away, for where it is needed."""
+        return lambda: outcome(twin(shaken(double(model))), self.trial)
+
+    def _check(
+        self,
+        graph: fx.GraphModule,
+        batch: Batch,
+        wanted: Outcome,
+        tolerance: float,
+        shook: Callable[[], Outcome],
+    ) -> None:
+        """Replay the trial on clones; raise NotRecordableError where it does not end where the eager steps did."""
+        clones = cloned(self.state)
+        replay = self._bound(graph, batch, clones)
+        before = self._weights(clones)
+        before = {name: value.clone() for name, value in before.items()}
+
+        def perform(batch: Batch, numbers: Sequence[float]) -> None:
+            with torch.inference_mode():
+                replay(batch.inputs, batch.targets, batch.index, *self._hyper(numbers))
+
+        self.trial.run(perform)
+        found = Outcome(before, self._weights(clones), float(clones["meter"]["loss"]), frozenset())
+        apart = differs(found, wanted, wanted, tolerance=tolerance)
+        if apart is not None:  # by rounding, perhaps: how far that goes costs another trial
+            apart = differs(found, wanted, shook(), tolerance=tolerance)
+        if apart is not None:
+            raise NotRecordableError(f"a replay is not the same as eager steps: {apart}")
+
+    def _bound(self, graph: fx.GraphModule, batch: Batch, state: State) -> Callable[..., Any]:
+        """Return the function of (inputs, targets, index, *hypers) that performs a recorded step on a state."""
+        tensors = [batch.inputs, batch.targets, batch.index, *self._hyper(self.trial.batches[0][1])]
+        if self.execution == "compiled":
+            call, own = self._compiled(graph, batch, tensors), flat(state)
+
+            def replay(*rest: Tensor) -> None:
+                call([*own, *rest])
+
+        else:
+            replay = bound(graph, state)
+        return graphed(replay, tensors, keep=flat(state)) if self.device.type == "cuda" else replay
+
+    def _compiled(self, graph: fx.GraphModule, batch: Batch, rest: Sequence[Tensor]) -> Callable[..., Any]:
+        key = _shape(batch)
+        if key not in self.compilations:
+            began = time.perf_counter()
+            self.compilations[key] = compiled(graph, [*flat(cloned(self.state)), *rest])
+            self.compile_seconds += time.perf_counter() - began
+        return self.compilations[key]
+
+    def _another_shape(self, batch: Batch, hyper: Hyper) -> Callable[..., Any]:
+        """Record a step for batches of a shape that has not been seen: the last of an epoch, usually."""
+        if len(self.replays) == MOST_SHAPES:
+            raise TrainingError(
+                f"batches come in more than {MOST_SHAPES} shapes, the last of {list(batch.inputs.shape)}: expected "
+                "a few that recur, since each is recorded. Set execution=eager, or pad examples to one shape."
+            )
+        where = [generator.get_state() for generator in self.trial.generators]
+        graph = self._recorded(batch, hyper.tensors, twice=False)
+        self.replays[_shape(batch)] = replay = self._bound(graph, batch, self.state)
+        for generator, state in zip(self.trial.generators, where, strict=True):
+            generator.set_state(state)
+        return replay
+
+    def _adopt(self) -> None:
+        """Let the model's parameters be views of the joined ones: from here on a replay updates the model."""
+        parameters = dict(self.model.named_parameters())
+        for unit in self.units:
+            if unit.joined:
+                for name, view in unit.split(self.state["parameters"][unit.label]).items():
+                    parameters[name].data = view
+
+    def _weights(self, state: State) -> Tree:
+        named = {
+            name: piece for unit in self.units for name, piece in unit.split(state["parameters"][unit.label]).items()
+        }
+        kept = {name for name, _ in persistent_buffers(self.model)}
+        return {**named, **state["frozen"], **{name: value for name, value in state["buffers"].items() if name in kept}}
+
+
+def without(group: NamedGroup, idle: Collection[str]) -> NamedGroup:
+    """Return a group without the parameters that never have a gradient: no optimizer touches them."""
+    return replace(group, names=tuple(name for name in group.names if name not in idle))
+
+
+def cloned(state: State) -> State:
+    """Return a copy of a state with memory of its own."""
+    return {group: {name: tensor.clone() for name, tensor in tree.items()} for group, tree in state.items()}
+
+
+def _shape(batch: Batch) -> tuple[torch.Size, torch.Size]:
+    return batch.inputs.shape, batch.targets.shape
