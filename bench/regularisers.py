@@ -38,7 +38,9 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
     for seed in range(arguments.seeds):  # all cases of a seed, then the next: an early look compares like with like
         for case, words in CASES.items():
-            recipe = compose("mnist_cnn", [f"dataset.path={arguments.mnist}", f"seed={seed}", "execution=eager", *words])
+            recipe = compose(
+                "mnist_cnn", [f"dataset.path={arguments.mnist}", f"seed={seed}", "execution=eager", *words]
+            )
             folder = conduct(recipe, runs=arguments.runs, screen=Screen(quiet=True))
             found[case].append(record.result(folder)["metrics"])
     for case, rows in found.items():
@@ -53,7 +55,9 @@ def report(case: str, rows: list[dict[str, float]], *, as_json: bool) -> None:
         if values:
             told[name] = (statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
     if as_json:
-        print(json.dumps({"case": case, "n": len(rows), **{name: list(pair) for name, pair in told.items()}}), flush=True)
+        print(
+            json.dumps({"case": case, "n": len(rows), **{name: list(pair) for name, pair in told.items()}}), flush=True
+        )
         return
     cells = "  ".join(f"{name} {mean:.4f} +- {deviation:.4f}" for name, (mean, deviation) in told.items())
     print(f"{case:<20} n={len(rows)}  {cells}", flush=True)

@@ -39,6 +39,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": {"name": "adamw", "lr": 1e-4, "beta2": 0.95, "weight_decay": 0.1}},
     "nesterov": {"optimizer": {"name": "sgd", "nesterov": True, "decay_biases_and_norms": True}},
     "schedules": {"schedules": {"lr": {"name": "cosine", "warmup_steps": 10, "final": 0.01}, "momentum": "cosine"}},
+    "drop path": {"model": {"name": "resnet", "drop_path": 0.1}, "regularise": {"flip": True, "translate": 4}},
     "steps": {"budget": {"steps": 1000}, "evaluate": {"every": 250}},
     "best and stop": {"best": {"metric": "valid.accuracy"}, "early_stop": {"metric": "valid.accuracy", "patience": 3}},
     "data": {"dataset": {"name": "arrays", "valid": 0.2, "drop_last": False, "normalise": False}, "batch_size": 7},

@@ -15,7 +15,7 @@ from shoal.assembly.source import qualified_name
 from shoal.errors import RecipeError
 from shoal.recipe import Recipe
 from shoal.rng import key
-from shoal.training.solo import evaluating
+from shoal.training.weights import evaluating
 
 
 def build_model(recipe: Recipe, objects: Objects, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -29,7 +29,8 @@ def build_model(recipe: Recipe, objects: Objects, *, input_shape: tuple[int, ...
         if any(is_lazy(parameter) for parameter in built.parameters()):  # nn.LazyLinear: shapes come from a first batch
             with torch.no_grad(), evaluating(built):
                 built(torch.zeros(1, *input_shape))
-        return built
+        regularise = recipe.regularise
+        return models.reparametrised(built, weight_norm=regularise.weight_norm, spectral_norm=regularise.spectral_norm)
 
 
 def _external(factory: Any, **supplied: Any) -> nn.Module:

@@ -19,8 +19,8 @@ from shoal.datasets.items import fetch
 from shoal.datasets.stream_batches import read
 from shoal.errors import RecipeError, ShoalError, TrainingError
 from shoal.tasks import Task, check_loss
-from shoal.training.solo import evaluating
 from shoal.training.trial import said
+from shoal.training.weights import evaluating
 
 T = TypeVar("T")
 

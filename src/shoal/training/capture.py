@@ -189,12 +189,21 @@ def _lasts(node: fx.Node) -> bool:
     """Whether what a node returns is the same at every step: a view of the state, a constant nobody writes to."""
     if node.target in VIEWS:
         return bool(node.all_input_nodes)
-    return node.target is ATEN.full.default and not any(_writes(user) for user in node.users)
+    return node.target is ATEN.full.default and not _is_written(node)
 
 
-def _writes(node: fx.Node) -> bool:
-    schema: Any = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable
+def _is_written(node: fx.Node) -> bool:
+    """Whether anything may write to what a node returns, or to a view of it."""
+    for user in node.users:
+        schema: Any = getattr(user.target, "_schema", None)
+        if user.op == "output":
+            continue
+        if schema is None:
+            if user.target is not operator.getitem or _is_written(user):
+                return True
+        elif schema.is_mutable or (any(result.alias_info for result in schema.returns) and _is_written(user)):
+            return True
+    return False
 
 
 def _call_directly(module: fx.GraphModule) -> None:

@@ -56,7 +56,9 @@ class Timed:
     @property
     def heavy(self) -> bool:
         """Whether arithmetic rather than memory or calls is what it takes."""
-        return any(word in self.operation for word in HEAVY)
+        return any(word in self.operation for word in HEAVY) or any(
+            one.heavy for branch in self.inside for one in branch
+        )
 
 
 class _Timer(fx.Interpreter):
@@ -91,16 +93,25 @@ class _Timer(fx.Interpreter):
 
 
 def timed(
-    graph: fx.GraphModule, tensors: Sequence[Tensor], *, state: int = 0, names: Sequence[str] = (), repeats: int = 5
+    graph: fx.GraphModule,
+    tensors: Sequence[Tensor],
+    *,
+    state: int = 0,
+    names: Sequence[str] = (),
+    repeats: int = 5,
+    seconds: float = 1.0,
 ) -> list[Timed]:
     """Return every operation of a graph with its time, in order; what the graph changes of `tensors` is changed.
 
-    The first `state` of the tensors stay where they are from step to step; `names` are those of the tensors.
+    The first `state` of the tensors stay where they are from step to step; `names` are those of the tensors. The time
+    is the median of `repeats`, or of as many as fit into about so many seconds, after one that is not counted.
     """
-    timer = _Timer(graph, tensors[0].device)
+    timer, began = _Timer(graph, tensors[0].device), time.perf_counter()
     with torch.no_grad():
-        for _ in range(repeats + 1):
+        for repeat in range(repeats + 1):
             timer.run(*tensors)
+            if repeat and time.perf_counter() - began > seconds:
+                break
     once = set(lasting(graph, state))
     placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
     known = dict(zip(placeholders, names, strict=False))

@@ -125,7 +125,7 @@ class Program:
             if self.treatment.clip is not None:
                 clipped, norm, was = self.treatment.clip.apply(list(grads.values()), state["clip"])
                 grads = dict(zip(grads, clipped, strict=True))
-                meter.note({"grad_norm": norm, "clipped": was}, len(inputs))
+                meter.note({"grad_norm": norm, "clipped": was}, len(inputs), skipped=found)
             self._update(state, grads, values, found)
             if scale is not None:
                 scale.update(found)
@@ -164,7 +164,8 @@ class Program:
                 total = list(grads) if total is None else [a + b for a, b in zip(total, grads, strict=True)]
             with torch.no_grad(), phase("measures"):
                 if meter is not None:
-                    meter.add(losses.detach(), outputs.detach(), part.targets, len(part.inputs))
+                    last = part is parts[-1]
+                    meter.add(losses.detach(), outputs.detach(), part.targets, len(part.inputs), last=last)
                     found = meter.bad
         assert total is not None
         if scale is not None:
