@@ -184,7 +184,7 @@ class Stepping:
                     threads, seconds, eager = 1, alone, self._eager_seconds(trial)
                 else:
                     torch.set_num_threads(threads)
-            heavy = sum(operation.seconds for operation in captured.operations() if operation.heavy)
+            heavy = sum(operation.seconds or 0.0 for operation in captured.operations() if operation.heavy)
         nodes = len(captured.graph.graph.nodes)
         return Measured(threads, eager=eager, captured=seconds, heavy=min(heavy, seconds), nodes=nodes)
 
