@@ -90,7 +90,7 @@ def worth_compiling(measured: Measured, steps: int) -> bool:
     """Return whether compiling is expected to save more of `steps` steps than it costs."""
     if measured.captured is None or measured.not_compiled is not None:
         return False
-    _, present = measured.best
+    _, present = replace(measured, compiled=None).best
     if measured.compiled is not None:
         saved = present - measured.compiled
         return saved * steps > (measured.compile_seconds or 0.0)
