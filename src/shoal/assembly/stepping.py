@@ -161,7 +161,7 @@ class Stepping:
             measured = self._measured(eager, threads, trial, made)
         if measured.compiled is None and worth_compiling(measured, left):
             measured = self._with_compiled(measured, made)
-        return chosen(measured, left)
+        return chosen(measured, left, ready="compiled" in made)
 
     def _eager_seconds(self, trial: Trial) -> float:
         with rng.preserved():
