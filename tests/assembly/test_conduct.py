@@ -258,15 +258,18 @@ def test_a_plan_that_cannot_be_repeated_is_said(tmp_path: Path) -> None:
     assert "the plan cannot be repeated (torch 2.0.0 -> " in said
 
 
-def test_resuming_repeats_the_number_of_threads(tmp_path: Path) -> None:
+def test_resuming_repeats_the_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the run alone: whoever trains in a notebook has their own number again afterwards."""
     folder = stopped(tmp_path)
     record.update(folder, plan={**record.read(folder)["plan"], "threads": 2})
-    try:
-        train(tmp_path)
-        assert record.read(folder)["plan"]["threads"] == 2
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
+    seen: list[int] = []
+    step = SoloEngine.step
+    monkeypatch.setattr(SoloEngine, "step", lambda *arguments: seen.append(torch.get_num_threads()) or step(*arguments))
+    shutil.rmtree(folder.checkpoints / "step-00000030")
+    train(tmp_path)
+    assert record.read(folder)["plan"]["threads"] == 2
+    assert set(seen) == {2}
+    assert torch.get_num_threads() == 1
 
 
 def test_the_record_is_valid_json_with_the_contracts_keys(tmp_path: Path) -> None:
