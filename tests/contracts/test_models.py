@@ -17,7 +17,7 @@ from shoal.models import reparametrised
 from shoal.models import table as models
 from shoal.recipe.parse import parse
 from shoal.recipe.tables import TABLES
-from shoal.training.solo import load_weights, weights_of
+from shoal.training.weights import load_weights, weights_of
 
 PASSED_FROM_PYTHON = {"external"}
 """Entries that stand for an object."""

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations
 from shoal.errors import RecipeError
 from shoal.models import Convnet, Gpt, Mlp, reparametrised
 from shoal.models.reparametrise import REASONS, STACKABLE
-from shoal.training.solo import evaluating, load_weights, weights_of
+from shoal.training.weights import evaluating, load_weights, weights_of
 
 KINDS = ["weight_norm", "spectral_norm"]
 each = pytest.mark.parametrize("kind", KINDS)

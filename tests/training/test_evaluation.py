@@ -15,7 +15,7 @@ from shoal.datasets import Examples
 from shoal.errors import DataError, TrainingError
 from shoal.tasks import with_loss
 from shoal.training.evaluation import as_row, evaluate
-from shoal.training.solo import evaluating
+from shoal.training.weights import evaluating
 
 SPLIT = examples(21, seed=1)
 

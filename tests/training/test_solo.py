@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.training.trainings import ADAMW, PLAN, SGD, Training, classification, network, same, weights
+from tests.training.trainings import ADAMW, PLAN, SGD, Training, classification, eager_step, network, same, weights
 from torch import Tensor, nn
 
 from shoal.datasets import Batch
 from shoal.errors import CheckpointError, TrainingError
 from shoal.tasks import Task, with_loss
 from shoal.training import SoloEngine
-from shoal.training.solo import load_weights, weights_of
+from shoal.training.weights import load_weights, weights_of
 
 Make = Callable[..., Training]
 
@@ -294,7 +294,8 @@ def test_steps_are_counted_and_the_last_smaller_batch_has_its_own_mean() -> None
     training = Training({"dataset": {"drop_last": False}}, count=21)
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=0, fused=True)
-    engine = SoloEngine(model, classification(), optimizer, names=["lr"], seed=0, plan=PLAN)
+    task = classification()
+    engine = SoloEngine(eager_step(model, task, optimizer), task, seed=0, plan=PLAN)
     ours, batches = network(), training.batches.start()
     by_hand = torch.optim.SGD(ours.parameters(), lr=0.01, momentum=0.9, fused=True)
     sizes: list[int] = []

@@ -20,7 +20,7 @@ class Keeper:
     def __init__(self) -> None:
         self.kept: list[int] = []
 
-    def keep(self, run: int) -> None:
+    def keep(self, run: int, *, weights: str = "raw") -> None:
         self.kept.append(run)
 
 

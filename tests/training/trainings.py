@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from shoal import optim, tasks
+from shoal.assembly.stepping import Step, Stepping, calibrating
 from shoal.checkpoints import plain
 from shoal.datasets import START, Examples, MemoryBatches, Position
 from shoal.recipe.optimizer_parts import OptimizerPart
@@ -31,7 +32,13 @@ from shoal.training import (
     SoloEngine,
     fit,
 )
+from shoal.training.columns import Columns
+from shoal.training.eager import EagerStep
 from shoal.training.hypers import scheduled
+from shoal.training.meter import Meter
+from shoal.training.objective import Objective
+from shoal.training.solo import Averaging
+from shoal.training.treatment import Treatment
 
 CPU = torch.device("cpu")
 PLAN = Plan(engine="solo", execution="eager", device="cpu", threads=1, torch=str(torch.__version__))
@@ -82,9 +89,23 @@ class Memory:
         return cast("dict[str, Any]", torch.load(io.BytesIO(self.saves[step][1]), weights_only=True))
 
 
+def eager_step(
+    model: nn.Module, task: Task, optimizer: torch.optim.Optimizer, *, names: Sequence[str] = ("lr",)
+) -> EagerStep:
+    """Return an eager step of nothing but a model, a loss and an optimizer."""
+    return EagerStep(
+        model,
+        Objective(task, task.loss, CPU),
+        optimizer,
+        names=names,
+        treatment=Treatment(),
+        meter=Meter(task.metrics, CPU),
+    )
+
+
 @dataclass
 class Training:
-    """Every piece of one training, from the keys of a recipe."""
+    """Every piece of one training, from the keys of a recipe; with an `optimizer` of its own it runs eagerly."""
 
     keys: Mapping[str, Any] = field(default_factory=dict)
     model: nn.Module = field(default_factory=network)
@@ -94,6 +115,7 @@ class Training:
     valid: bool = True
     watch: bool = False
     patience: int = 100
+    execution: str = "eager"
     at: Position = START
 
     def __post_init__(self) -> None:
@@ -108,14 +130,32 @@ class Training:
             normalisation=None,
             training=True,
         )
-        if self.optimizer is None:
-            self.optimizer = optim.build(cast(OptimizerPart, self.recipe.optimizer), self.model, CPU)
+        part = cast(OptimizerPart, self.recipe.optimizer)
+        given = self.optimizer
+        self.optimizer = given or optim.build(part, self.model, CPU)
         self.agenda = Agenda.of(self.recipe, self.batches.per_epoch)
+        self.objective = Objective(self.task, self.task.loss, CPU, precision=self.recipe.precision)
         base = {name: optim.base_value(self.optimizer, name) for name in scheduled(self.recipe)}
-        self.hypers = ScheduledHypers(self.recipe, base, self.agenda.total)
-        self.engine = SoloEngine(
-            self.model, self.task, self.optimizer, names=self.hypers.names, seed=self.recipe.seed, plan=PLAN
+        self.hypers = Columns(
+            ScheduledHypers(self.recipe, base, self.agenda.total, per_epoch=self.agenda.per_epoch),
+            objective=self.objective,
+            average=self.recipe.average,
+            picture=(1, 1),
+            seed=self.recipe.seed,
+            per_epoch=self.agenda.per_epoch,
+            by_epochs=self.recipe.budget.epochs is not None,
         )
+        self.stepping = Stepping(self.recipe, self.model, self.objective, self.hypers, self.batches, self.agenda.total)
+        self.said: list[str] = []
+        if given is None:
+            self.step: Step = self.stepping.step(self.execution, self.said.append)
+        else:
+            self.step = eager_step(self.model, self.task, given, names=self.hypers.names)
+        averaging = None
+        if self.recipe.average.name != "none":
+            averaging = Averaging(self.recipe.average.name, calibrating(self.batches))
+        plan = replace(PLAN, execution=self.step.execution)
+        self.engine = SoloEngine(self.step, self.task, seed=self.recipe.seed, plan=plan, averaging=averaging)
         self.callbacks: list[Callback] = []
         if self.watch:
             self.callbacks = [

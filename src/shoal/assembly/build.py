@@ -26,7 +26,7 @@ from shoal.assembly.purpose import build_task, evaluation_batch
 from shoal.assembly.registry import OWN
 from shoal.assembly.source import classes_of, digest
 from shoal.assembly.start import Start, check_tokens, start, tokens_of
-from shoal.assembly.stepping import Step, Stepping, calibration
+from shoal.assembly.stepping import Step, Stepping, calibrating
 from shoal.augment import Augment, check_mixing
 from shoal.augment import check as check_augment
 from shoal.datasets import Batches, Data, Examples, Stream, StreamBatches
@@ -151,10 +151,7 @@ class Workshop:
         try:
             built = build_model(self.recipe, self.objects, input_shape=self.data.input_shape, outputs=self.task.outputs)
             started = start(self.recipe.init, built, runs=self.runs)
-            wanted = pixel_by_pixel(
-                self.recipe.channels_last, self.recipe.precision, self.data.input_shape, self.device
-            )
-            return laid_out(built.to(self.device), channels_last=wanted), started
+            return laid_out(built.to(self.device), channels_last=self._pixel_by_pixel()), started
         except (MemoryError, RuntimeError) as error:  # torch's own say "allocate" or "out of memory"
             if isinstance(error, RuntimeError) and not re.search("allocat|out of memory", str(error)):
                 raise
@@ -164,10 +161,24 @@ class Workshop:
                 f"({reason}). Make it smaller, for example by model.width or model.depth."
             ) from error
 
+    def _pixel_by_pixel(self) -> bool:
+        """Whether to lay the model out pixel by pixel; a user's own only where that is asked for: it may take views."""
+        wanted, own = self.recipe.channels_last, ("model", self.recipe.model.name) in OWN
+        if wanted == "auto" and (own or self.objects.model is not None):
+            return False
+        return pixel_by_pixel(wanted, self.recipe.precision, self.data.input_shape, self.device)
+
     @cached_property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer over the model's parameters."""
-        return optim.build(self.effective.optimizer, self.model, self.device)
+    def _of_optimizer(self) -> tuple[dict[str, float], bool]:
+        """What schedules multiply, and whether the optimizer averages by itself; its slots are not kept."""
+        recipe = self.effective
+        optimizer = optim.build(recipe.optimizer, self.model, self.device)
+        return {name: optim.base_value(optimizer, name) for name in scheduled(recipe)}, optim.is_averaging(optimizer)
+
+    @property
+    def averages(self) -> bool:
+        """Whether there will be averaged weights beside those that are trained."""
+        return self.recipe.average.name != "none" or self._of_optimizer[1]
 
     @cached_property
     def agenda(self) -> Agenda:
@@ -178,7 +189,7 @@ class Workshop:
     def hypers(self) -> Columns:
         """Everything that changes from step to step; schedules are checked at every step of the training."""
         recipe, agenda = self.effective, self.agenda
-        base = {name: optim.base_value(self.optimizer, name) for name in scheduled(recipe)}
+        base, _ = self._of_optimizer
         return Columns(
             ScheduledHypers(recipe, base, agenda.total, per_epoch=agenda.per_epoch, controllers=self.controllers),
             objective=self.objective,
@@ -258,16 +269,15 @@ class Workshop:
 
     def engine(self, plan: Plan, step: Step) -> SoloEngine:
         """Return the engine that performs the steps under a plan."""
-        name = self.recipe.average.name
         averaging = None
-        if name != "none" or optim.is_averaging(self.optimizer):
-            averaging = Averaging(name, lambda: calibration(self.batches))
+        if self.averages:
+            needed = self.recipe.average.name != "ema" and optim.has_batch_norm(self.model)
+            averaging = Averaging(self.recipe.average.name, calibrating(self.batches) if needed else tuple)
         return SoloEngine(step, self.task, seed=self.recipe.seed, plan=plan, averaging=averaging)
 
     def check(self) -> None:
         """Make every piece, so that whatever is wrong with the recipe is said now."""
-        _ = self.device, self.data, self.batches, self.task, self.model, self.optimizer, self.agenda, self.hypers
-        _ = self.objective
+        _ = self.device, self.data, self.batches, self.task, self.model, self.agenda, self.hypers, self.objective
         self._check_steps()
         self.callbacks()
         if self._has_code_of_the_users():
@@ -370,7 +380,7 @@ class Workshop:
     def _higher(self, path: str, metric: str) -> bool:
         measured = {"valid.loss": False}
         measured |= {f"valid.{name}": known.higher_is_better for name, known in self.task.metrics.items()}
-        if self.recipe.average.name != "none" or optim.is_averaging(self.optimizer):
+        if self.averages:
             measured |= {name.replace("valid.", f"valid{AVERAGED}."): higher for name, higher in measured.items()}
         if "valid" not in self.data.splits:
             raise RecipeError(

@@ -40,7 +40,7 @@ from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_asi
 from shoal.store.provenance import code_patch, collect
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
-from shoal.training.plan import Plan, decide
+from shoal.training.plan import Plan, decide, threads_kept
 from shoal.training.precision import matmul_precision
 from shoal.training.seams import AVERAGED, Weights
 
@@ -60,7 +60,7 @@ def conduct(
     """
     pulse = Pulse()
     keep_heap()
-    with preserved(), gradients(), determinism(recipe.deterministic):
+    with preserved(), threads_kept(), gradients(), determinism(recipe.deterministic):
         workshop = Workshop(recipe, objects, runs)
         workshop.check()
         folder = find(runs, workshop.signature, recipe.seed)
@@ -88,8 +88,8 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
             runs, path = folder.path.parent.parent, _data_facts(workshop)["path"]
             if sentence := changes_since(runs, workshop.identity, workshop.recipe.seed, path=path):
                 screen.say(sentence)
-        recorder, engine = _open(workshop, folder, screen)
-        with matmul_precision(workshop.recipe.precision):
+        with matmul_precision(workshop.recipe.precision):  # under which a step is recorded too
+            recorder, engine = _open(workshop, folder, screen)
             _train(workshop, folder, recorder, engine, screen, pulse)
     except BaseException as error:
         _failed(folder, recorder, screen, error)
@@ -113,10 +113,11 @@ def _plan(workshop: Workshop, before: Mapping[str, Any], screen: Screen) -> tupl
     elif recorded:
         step = stepping.step(str(recorded["execution"]), screen.say)
     else:
-        known = remembered(workshop.signature, workshop.device)
+        threads = torch.get_num_threads()
+        known = remembered(workshop.signature, workshop.device, threads=threads)
         choice, step = stepping.choose(left=workshop.agenda.total, known=known, say=screen.say)
         if choice.measured is not None and choice.measured != known:
-            remember(workshop.signature, workshop.device, choice.measured)
+            remember(workshop.signature, workshop.device, choice.measured, threads=threads)
         (screen.detail if choice.measured is None else screen.say)(f"execution: {choice.why}")
     plan = replace(
         plan, execution=step.execution, threads=torch.get_num_threads(), channels_last=workshop.channels_last
@@ -238,8 +239,13 @@ def _finish(
         best={"metric": best.metric, "value": best.value, "step": best.step} if best else None,
         seconds=recorder.seconds,
         times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
+        skipped_updates=engine.skipped(),
         finished=_now(),
     )
+    if skipped := engine.skipped():
+        recorder.screen.say(
+            f"{skipped:,} of {ending.at.step:,} updates were skipped: their gradients overflowed in fp16"
+        )
 
 
 def _keep_samples(

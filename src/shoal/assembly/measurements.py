@@ -10,6 +10,7 @@ import json
 import os
 import platform
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,30 +19,38 @@ import torch
 
 from shoal.datasets.kept import cache_folder
 from shoal.files import to_json, write_atomic
+from shoal.training.compiled import no_compiler
 from shoal.training.execution import Measured
 
 VERSION = 1
 
 
-def remembered(signature: str, device: torch.device) -> Measured | None:
-    """Return what was measured for an experiment on this machine, with these threads and this torch."""
+def remembered(signature: str, device: torch.device, *, threads: int) -> Measured | None:
+    """Return what was measured for an experiment on this machine, with so many threads to use and this torch.
+
+    A file that is damaged is as one that is not there.
+    """
     try:
-        plain: dict[str, Any] = json.loads(_file(signature, device).read_text())
-        return Measured(**plain)
-    except (OSError, ValueError, TypeError):
+        plain: dict[str, Any] = json.loads(_file(signature, device, threads).read_text())
+        return Measured.of(plain)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # RuntimeError: there is no home folder
         return None
 
 
-def remember(signature: str, device: torch.device, measured: Measured) -> None:
-    """Keep what was measured; a cache that cannot be written is done without."""
-    file = _file(signature, device)
-    with suppress(OSError):
+def remember(signature: str, device: torch.device, measured: Measured, *, threads: int) -> None:
+    """Keep what was measured; a cache that cannot be written is done without.
+
+    That there is no compiler is not kept: there may be one the next time.
+    """
+    if measured.not_compiled == no_compiler():
+        measured = replace(measured, not_compiled=None)
+    with suppress(OSError, RuntimeError):
+        file = _file(signature, device, threads)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, to_json(measured.plain()))
 
 
-def _file(signature: str, device: torch.device) -> Path:
+def _file(signature: str, device: torch.device, threads: int) -> Path:
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} {os.cpu_count()}"
-    threads = os.environ.get("OMP_NUM_THREADS", "")
     facts = [VERSION, signature, str(device), machine, platform.node(), threads, str(torch.__version__)]
     return cache_folder() / "plans" / f"{sha256(repr(facts).encode()).hexdigest()[:32]}.json"

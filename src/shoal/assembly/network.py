@@ -15,7 +15,7 @@ from shoal.assembly.source import qualified_name
 from shoal.errors import RecipeError
 from shoal.recipe import Recipe
 from shoal.rng import key
-from shoal.training.solo import evaluating
+from shoal.training.weights import evaluating
 
 
 def build_model(recipe: Recipe, objects: Objects, *, input_shape: tuple[int, ...], outputs: int) -> nn.Module:

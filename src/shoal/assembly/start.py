@@ -22,7 +22,7 @@ from shoal.datasets.digest import add_tensor
 from shoal.errors import RecipeError, nearest
 from shoal.optim.groups import NORMS
 from shoal.recipe.schema import Init
-from shoal.training.solo import weights_of as weights_in
+from shoal.training.weights import weights_of as weights_in
 
 EMBEDDING = "embed.weight"
 """Of the shipped models of tokens: a row a token."""

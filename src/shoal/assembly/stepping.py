@@ -6,7 +6,7 @@ cannot be; `choose` measures which execution is fastest, unless the recipe says 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from shoal import optim, rng
-from shoal.datasets import START, Batch, Batches
+from shoal.datasets import Batch, Batches, StreamBatches, beginning
 from shoal.recipe import Recipe
 from shoal.recipe.optimizer_parts import OptimizerPart
 from shoal.training.compiled import NotCompilableError, no_compiler
@@ -39,10 +39,14 @@ from shoal.training.trial import NotRecordableError, Trial, double
 
 Step = EagerStep | RecordedStep
 TRIAL_STEPS = 3
+SMALL_SECONDS = 5e-3
+"""Steps that take longer than this are not tried on one thread."""
 THREADS_SLACK = 1.05
 """One thread is taken where it needs no more than this share of what all need."""
 CALIBRATION_EXAMPLES = 10_000
 """Examples from which the statistics of batch norms are computed anew for averaged weights."""
+KEPT_BYTES = 256 << 20
+"""What is kept of a stream for that, at most."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,15 @@ class Stepping:
             model, self.objective, optimizer, names=self.hypers.names, treatment=self.treatment(), meter=meter
         )
 
-    def recorded(self, execution: str) -> RecordedStep:
-        """Return a recorded step over the model; raises NotRecordableError or NotCompilableError."""
+    def recorded(self, execution: str, trial: Trial | None = None) -> RecordedStep:
+        """Return a recorded step over the model; raises NotRecordableError or NotCompilableError.
+
+        The model is as it was until the step is adopted.
+        """
         rule = optim.rule_of(self.part)
         if rule is None:
             raise NotRecordableError(f"{self.part.name} has no rule, only the class that runs eagerly")
-        if _custom_autograd_hooks(self.model):
+        if _has_gradient_hooks(self.model):
             raise NotRecordableError("the model has hooks on gradients, which a recording would leave out")
         groups = tuple(optim.named_groups(self.part, self.model))
         recording = Recording(
@@ -101,14 +108,15 @@ class Stepping:
             self.eager(self.model),
             recording,
             twin=self.eager,
-            trial=self.trial(),
+            trial=trial or self.trial(),
             execution=execution,
             averaged=self.recipe.average.name == "ema",
         )
 
     def trial(self) -> Trial:
         """The first batches of the training with their hypers."""
-        first: list[Batch] = list(islice(self.batches.start(START), TRIAL_STEPS))
+        with beginning(self.batches) as stream:
+            first: list[Batch] = list(islice(stream, min(TRIAL_STEPS, self.total)))
         rows = self.hypers.block(0, len(first))[:, 0, :].tolist()
         pairs: list[tuple[Batch, Sequence[float]]] = list(zip(first, rows, strict=True))
         return Trial(pairs, rng.StepSeeds(self.recipe.seed), generators(self.device))
@@ -133,10 +141,10 @@ class Stepping:
     def choose(self, *, left: int, known: Measured | None, say: Callable[[str], None]) -> tuple[Choice, Step]:
         """Return which execution to take for `left` steps, measuring what is not known, and the step itself."""
         made: dict[str, Step] = {}
-        choice = self._choose(left, known, made)
+        choice = self._choose(left, known, made, say)
         return choice, made.get(choice.execution) or self.step(choice.execution, say)
 
-    def _choose(self, left: int, known: Measured | None, made: dict[str, Step]) -> Choice:
+    def _choose(self, left: int, known: Measured | None, made: dict[str, Step], say: Callable[[str], None]) -> Choice:
         threads = torch.get_num_threads()
         if known is not None and known.eager is not None:
             measured = known
@@ -144,34 +152,39 @@ class Stepping:
         else:
             if left < FEW_STEPS:
                 return Choice("eager", threads, f"eager; {left:,} steps are too few to measure")
-            eager = self._eager_seconds()
+            trial = self.trial()
+            try:
+                eager = self._eager_seconds(trial)
+            except NotRecordableError as reason:
+                say(f"the step cannot be captured: {reason}. It runs eagerly.")
+                return Choice("eager", threads, "eager; nothing else was measured")
             if eager * left < SHORT_SECONDS:
                 return Choice("eager", threads, f"eager; {eager * left:.1f} s of work is too little to gain from")
-            measured = self._measured(eager, threads, made)
+            measured = self._measured(eager, threads, trial, made)
         if measured.compiled is None and worth_compiling(measured, left):
             measured = self._with_compiled(measured, made)
         return chosen(measured, left)
 
-    def _eager_seconds(self) -> float:
+    def _eager_seconds(self, trial: Trial) -> float:
         with rng.preserved():
-            return step_seconds(self.eager(double(self.model)), self.trial().batches, self.device)
+            return step_seconds(self.eager(double(self.model)), trial.batches, self.device)
 
-    def _measured(self, eager: float, threads: int, made: dict[str, Step]) -> Measured:
+    def _measured(self, eager: float, threads: int, trial: Trial, made: dict[str, Step]) -> Measured:
         """Measure a captured step beside an eager one, and both on one thread where that may do."""
         try:
-            captured = made["captured"] = self.recorded("captured")
+            captured = made["captured"] = self.recorded("captured", trial)
         except NotRecordableError as reason:
             return Measured(threads, eager=eager, refused=str(reason))
         with rng.preserved():
             seconds = recorded_seconds(captured)
-            if self.device.type == "cpu" and threads > 1:
+            if self.device.type == "cpu" and threads > 1 and seconds < SMALL_SECONDS:
                 torch.set_num_threads(1)
                 alone = recorded_seconds(captured)
                 if alone <= THREADS_SLACK * min(seconds, eager):
-                    threads, seconds, eager = 1, alone, self._eager_seconds()
+                    threads, seconds, eager = 1, alone, self._eager_seconds(trial)
                 else:
                     torch.set_num_threads(threads)
-            heavy = sum(operation.seconds for operation in captured.operations() if operation.heavy)
+            heavy = sum(operation.seconds or 0.0 for operation in captured.operations() if operation.heavy)
         nodes = len(captured.graph.graph.nodes)
         return Measured(threads, eager=eager, captured=seconds, heavy=min(heavy, seconds), nodes=nodes)
 
@@ -184,23 +197,39 @@ class Stepping:
         except (NotRecordableError, NotCompilableError) as reason:
             return replace(measured, not_compiled=str(reason))
         made["compiled"] = compiled
-        made.pop("captured", None)  # its parameters are no longer the model's
         with rng.preserved():
             seconds = recorded_seconds(compiled)
         return replace(measured, compiled=seconds, compile_seconds=compiled.compile_seconds)
 
 
-def calibration(batches: Batches) -> list[torch.Tensor]:
-    """Return the inputs of some batches of train: as many as averaged weights need for their statistics."""
-    size, found = 0, list[torch.Tensor]()
-    for batch in batches.start(START):
-        found.append(batch.inputs)
-        size += batch.size
-        if size >= CALIBRATION_EXAMPLES or len(found) >= batches.per_epoch:
+def calibration(batches: Batches) -> Iterator[torch.Tensor]:
+    """Yield the inputs of some batches of train: as many as averaged weights need for their statistics."""
+    size = 0
+    with beginning(batches) as stream:
+        for number, batch in enumerate(stream, 1):
+            yield batch.inputs
+            size += batch.size
+            if size >= CALIBRATION_EXAMPLES or number >= batches.per_epoch:
+                return
+
+
+def calibrating(batches: Batches) -> Callable[[], Iterable[torch.Tensor]]:
+    """Return what yields the inputs for averaged weights' statistics, as often as it is called, beside the training.
+
+    A stream may have one cursor for all who read it: what is needed of it is read now, before the training, and kept.
+    """
+    if not isinstance(batches, StreamBatches):
+        return lambda: calibration(batches)
+    kept, size = list[torch.Tensor](), 0
+    for inputs in calibration(batches):
+        kept.append(inputs)
+        size += inputs.nbytes
+        if size >= KEPT_BYTES:
             break
-    return found
+    return lambda: kept
 
 
-def _custom_autograd_hooks(model: nn.Module) -> bool:
+def _has_gradient_hooks(model: nn.Module) -> bool:
     """Whether parameters have hooks on their gradients, which only `backward` calls."""
-    return any(p._backward_hooks for p in model.parameters())  # pyright: ignore[reportPrivateUsage]
+    hooks = ("_backward_hooks", "_post_accumulate_grad_hooks")
+    return any(getattr(parameter, kind, None) for parameter in model.parameters() for kind in hooks)

@@ -15,7 +15,7 @@ from shoal.errors import RecipeError, StoreError
 from shoal.recipe import Recipe, from_yaml
 from shoal.recipe.fields import Part
 from shoal.store import RunFolder, record
-from shoal.training.solo import load_weights
+from shoal.training.weights import load_weights
 
 
 def recipe_of(folder: RunFolder) -> Recipe:

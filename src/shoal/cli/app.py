@@ -1,8 +1,8 @@
 """The command line: what may be said, and which function does it.
 
 Each command imports its work when it is called, so that `shoal --help` and `shoal ls` answer at once; only `train`,
-`test` and `predict` import torch. It is `click` and not `typer`, which imports pydantic to convert the value of any
-option.
+`test`, `predict` and `graph` import torch. It is `click` and not `typer`, which imports pydantic to convert the value
+of any option.
 """
 
 from __future__ import annotations
@@ -311,6 +311,51 @@ def export(
 
     targets = Targets(weights, onnx, history, tensorboard)
     return command.run(run, targets, runs=runs, which=which, modules=modules, force=force, json=json)
+
+
+@app.command(short_help="Show the graph of a training step: operations, kernels, times.")
+@click.argument("words", nargs=-1, metavar="[PRESET] [KEY=VALUE]...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to, instead.")
+@click.option("--no-compile", is_flag=True, help="Leave out the kernels after fusion: compiling takes a while.")
+@click.option("--force", is_flag=True, help="Overwrite a file even where it is no graph of Shoal's.")
+@click.option("--config-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with presets of your own.")
+@options.modules
+@options.runs
+@options.json
+def graph(
+    words: tuple[str, ...],
+    *,
+    output: Path | None,
+    no_compile: bool,
+    force: bool,
+    config_dir: Path | None,
+    modules: tuple[str, ...],
+    runs: Path,
+    json: bool,
+) -> int:
+    """Show and save the graph of a training step, as it is captured and as it is compiled. Nothing is trained.
+
+    Shown are the operations that a step comes to, the kernels that inductor fuses them to, and the time of each; the
+    file has every operation in its order. It is written to NAME.graph.txt in the current folder, or to FILE; a
+    FILE.json has the same as data.
+
+    \b
+      shoal graph
+      shoal graph mnist_cnn batch_size=64 --no-compile
+      shoal graph optimizer=sgd -o step.json
+    """
+    from shoal.cli import graph as command  # noqa: PLC0415 imports torch
+
+    return command.run(
+        list(words),
+        file=output,
+        compiling=not no_compile,
+        force=force,
+        runs=runs,
+        config_dir=config_dir,
+        modules=list(modules),
+        json=json,
+    )
 
 
 @app.command(short_help="Delete runs.", epilog=options.RUN_HELP)

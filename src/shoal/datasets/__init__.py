@@ -10,7 +10,7 @@ from shoal.datasets.choose import batches
 from shoal.datasets.examples import Data, Examples, Normalisation, Stream
 from shoal.datasets.memory import MemoryBatches
 from shoal.datasets.objects import from_objects
-from shoal.datasets.stream_batches import StreamBatches
+from shoal.datasets.stream_batches import StreamBatches, beginning
 from shoal.datasets.table import BUILDERS, build, register
 from shoal.datasets.workers import DatasetBatches
 
@@ -28,6 +28,7 @@ __all__ = [
     "Stream",
     "StreamBatches",
     "batches",
+    "beginning",
     "build",
     "from_objects",
     "register",

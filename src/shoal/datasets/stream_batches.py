@@ -12,7 +12,7 @@ depend on how many workers there are, and so does the identity of a run.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from shoal import rng
-from shoal.datasets.batches import START, Batch, Position
+from shoal.datasets.batches import START, Batch, Batches, Position
 from shoal.datasets.examples import Stream
 from shoal.datasets.items import Item, as_pair, collate
 from shoal.datasets.workers import Fetched, as_it_is, following, portable, prepare_worker, running
@@ -176,6 +176,25 @@ class StreamBatches:
                 f"{self.stream.name} has given {MOST_EVALUATED:,} examples and not ended, and an evaluation reads all "
                 "of it: expected a stream that ends. Cut it, for example with itertools.islice, or pass arrays."
             )
+
+
+@contextmanager
+def beginning(batches: Batches) -> Generator[Iterator[Batch]]:
+    """Yield batches from the start, for a look at them beside the training, which stays where it is in a stream.
+
+    The batches are closed at the end of the block, and so are their workers.
+    """
+    bookmark = batches.bookmark if isinstance(batches, StreamBatches) else None
+    before = None if bookmark is None else bookmark.state_dict()
+    stream: Any = batches.start(START)
+    try:
+        yield stream
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()
+        if bookmark is not None and before is not None:
+            bookmark.load_state_dict(before)
 
 
 class _Share(IterableDataset[Fetched]):

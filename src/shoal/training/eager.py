@@ -34,7 +34,11 @@ SCHEDULED = ("lr", "momentum", "weight_decay")
 
 
 class EagerStep:
-    """Performs updates of a model in place. `names` are the hypers, in the order in which their values come."""
+    """Performs updates of a model in place. `names` are the hypers, in the order in which their values come.
+
+    A model that comes in eval mode as a whole (as pretrained ones do) is put into training mode; parts that are in eval
+    mode within a model in training mode (a frozen norm) stay so.
+    """
 
     execution = "eager"
 
@@ -49,6 +53,8 @@ class EagerStep:
         meter: Meter,
     ) -> None:
         self.model, self.objective, self.optimizer, self.meter = model, objective, optimizer, meter
+        if not model.training:  # as a whole, that is: parts in eval mode within one in training are meant so
+            model.train()
         self.treatment, self.names = treatment, tuple(names)
         own = [name for name in names if name in SCHEDULED]
         assert list(names[: len(own)]) == own, "an optimizer's hypers come first"
@@ -98,7 +104,8 @@ class EagerStep:
     def load_optimizer_state(self, state: Mapping[str, Any], *, steps: int) -> None:
         """Put back what `optimizer_state` returned, of whichever execution."""
         del steps
-        load_named_state(self.optimizer, self.model, state["optimizer"])
+        fresh = {} if self.checked else named_state(self.optimizer, self.model)  # a recording saves none before a step
+        load_named_state(self.optimizer, self.model, {**fresh, **state["optimizer"]})
         if state["groups"] is not None:
             load_group_state(self.optimizer, state["groups"])
 
@@ -110,7 +117,8 @@ class EagerStep:
             share = self._share(losses, len(parts))
             losses.backward(share if self.scale is None else self._scaled(losses, share))
             if metered:
-                self.meter.add(losses.detach(), outputs.detach(), part.targets, len(part.inputs))
+                last = part is parts[-1]
+                self.meter.add(losses.detach(), outputs.detach(), part.targets, len(part.inputs), last=last)
 
     def _share(self, losses: Tensor, parts: int) -> Tensor | None:
         """The gradient of the mean loss: 1/B for each example. Starting from it saves the mean and its backward."""
@@ -143,7 +151,7 @@ class EagerStep:
         clipped, norm, was = clip.apply([p.grad for p in had if p.grad is not None], self.clipping)
         for parameter, gradient in zip(had, clipped, strict=True):
             parameter.grad = gradient
-        self.meter.note({"grad_norm": norm, "clipped": was}, size)
+        self.meter.note({"grad_norm": norm, "clipped": was}, size, skipped=self.found)
 
     def _ascend(self, parts: Sequence[Part], values: Mapping[str, float]) -> None:
         """Replace the gradient by that at the place where the loss nearby is largest (SAM)."""
@@ -176,7 +184,8 @@ class EagerStep:
                     losses.backward(share)
                     total += (losses.detach() * share).sum() if share is not None else losses.detach()
                     if first:
-                        self.meter.add(losses.detach(), outputs.detach(), part.targets, len(part.inputs))
+                        last = part is parts[-1]
+                        self.meter.add(losses.detach(), outputs.detach(), part.targets, len(part.inputs), last=last)
             first = False
             return total
 

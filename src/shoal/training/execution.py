@@ -7,8 +7,9 @@ machine: the seeds of one experiment are trained under one plan, and so is the s
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ FEW_STEPS = 200
 SHORT_SECONDS = 1.0
 """... nor is one of less than so much eager work."""
 MEASURE_SECONDS = 0.12
-WARM_UP = 2
+WARM_UP = 3
 CLEARLY = 0.95
 """What is measured to take more than this share of the time is not faster for certain."""
 COMPILE_SECONDS, COMPILE_SECONDS_A_NODE = 4.0, 0.02
@@ -45,6 +46,19 @@ class Measured:
     compile_seconds: float | None = None
     refused: str | None = None
     not_compiled: str | None = None
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Measured:
+        """Return measurements from plain values; raises ValueError or TypeError where they are none."""
+        seconds = [plain.get(name) for name in ("eager", "captured", "compiled", "compile_seconds") if name in plain]
+        texts = [plain.get(name) for name in ("refused", "not_compiled")]
+        if not all(value is None or _is_duration(value) for value in seconds) or not _is_duration(plain["heavy"]):
+            raise ValueError("seconds: expected finite numbers that are not negative")
+        if not all(value is None or isinstance(value, str) for value in texts):
+            raise ValueError("reasons: expected texts")
+        if type(plain["threads"]) is not int or plain["threads"] < 1 or type(plain["nodes"]) is not int:
+            raise ValueError("threads, nodes: expected whole numbers")
+        return cls(**plain)
 
     def plain(self) -> dict[str, Any]:
         """Return the measurements as plain values."""
@@ -113,13 +127,14 @@ def chosen(measured: Measured, steps: int) -> Choice:
 
 def seconds_a_step(perform: Callable[[int], None], device: torch.device) -> float:
     """Return what one step takes: the least of several rounds of about equal length, after a few to warm up."""
+    once = float("inf")
     for step in range(WARM_UP):
+        began = time.perf_counter()
         perform(step)
-    _wait(device)
-    began = time.perf_counter()
-    perform(0)
-    _wait(device)
-    once = max(time.perf_counter() - began, 1e-6)
+        _wait(device)
+        once = max(time.perf_counter() - began, 1e-6)
+        if once > MEASURE_SECONDS and step:
+            return once
     rounds, each = 4, max(1, int(MEASURE_SECONDS / 4 / once))
     best = float("inf")
     for _ in range(rounds if once < MEASURE_SECONDS else 1):
@@ -146,6 +161,10 @@ def step_seconds(step: Any, batches: Sequence[tuple[Any, Sequence[float]]], devi
 def recorded_seconds(step: RecordedStep) -> float:
     """Return what a recorded step takes, on clones of its state."""
     return seconds_a_step(step.rehearsal(), step.device)
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _wait(device: torch.device) -> None:

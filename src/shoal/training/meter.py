@@ -31,12 +31,16 @@ class Meter:
         self.loss = torch.zeros((), dtype=self.dtype, device=device)
         self.sums: dict[str, dict[str, Tensor]] = {name: {} for name in self.metrics}
         self.notes: dict[str, Tensor] = {}
+        self.noted = self._zero()
         self.count = 0
         self.bad = torch.zeros((), dtype=torch.float32, device=device)
         self.bad_steps = torch.zeros((), dtype=torch.float32, device=device)
 
-    def add(self, losses: Tensor, outputs: Tensor, targets: Tensor, size: int) -> None:
-        """Add one batch: its losses ([B], or their mean as a scalar) and statistics; judge whether all were finite."""
+    def add(self, losses: Tensor, outputs: Tensor, targets: Tensor, size: int, *, last: bool = True) -> None:
+        """Add one batch: its losses ([B], or their mean as a scalar) and statistics; judge whether all were finite.
+
+        With `last` a step ends: where the batch of a step comes in parts, it is that of the last of them.
+        """
         if losses.ndim:
             self.loss.add_(losses.sum(dtype=self.dtype))
         else:
@@ -49,14 +53,20 @@ class Meter:
                 sums[key].add_(values.sum(dtype=self.dtype))
         self.count += size
         torch.sub(self.loss, self.loss, out=self.bad).ne_(0)
-        self.bad_steps.add_(self.bad)
+        if last:
+            self.bad_steps.add_(self.bad)
 
-    def note(self, values: Mapping[str, Tensor], size: int) -> None:
-        """Add what a step of `size` examples says beside its metrics (the norm of its gradient), to be averaged."""
+    def note(self, values: Mapping[str, Tensor], size: int, *, skipped: Tensor) -> None:
+        """Add what a step of `size` examples says beside its metrics (the norm of its gradient), to be averaged.
+
+        Where `skipped` ([]) is not 0 the step is not made, and nothing is added: fp16 skips where a norm is infinite.
+        """
+        made = skipped == 0
+        self.noted.add_(made, alpha=size)
         for name, value in values.items():
             if name not in self.notes:
                 self.notes[name] = self._zero()
-            self.notes[name].add_(value, alpha=size)
+            self.notes[name].add_(torch.where(made, value, 0.0), alpha=size)
 
     def prepare(self, other: Meter) -> None:
         """Make the sums that another meter has, at zero where they are not there: a recorded step writes to them."""
@@ -70,7 +80,8 @@ class Meter:
         """Return every tensor that this writes to, by name; `over` makes a meter of them."""
         sums = {f"sums.{name}.{key}": total for name, own in self.sums.items() for key, total in own.items()}
         notes = {f"notes.{name}": total for name, total in self.notes.items()}
-        return {"loss": self.loss, "bad": self.bad, "bad_steps": self.bad_steps, **sums, **notes}
+        own = {"loss": self.loss, "bad": self.bad, "bad_steps": self.bad_steps}
+        return {**own, **sums, **notes, **({"noted": self.noted} if notes else {})}
 
     def over(self, tensors: Mapping[str, Tensor]) -> Meter:
         """Return a meter of the same metrics that writes to other tensors."""
@@ -79,6 +90,7 @@ class Meter:
         other.loss, other.bad, other.bad_steps = tensors["loss"], tensors["bad"], tensors["bad_steps"]
         other.sums = {name: {key: tensors[f"sums.{name}.{key}"] for key in own} for name, own in self.sums.items()}
         other.notes = {name: tensors[f"notes.{name}"] for name in self.notes}
+        other.noted = tensors.get("noted", other.noted)
         return other
 
     def bad_since(self) -> int:
@@ -89,25 +101,27 @@ class Meter:
         """Return the means over examples since the last drain, and start again; nothing where there were none."""
         if self.count == 0:
             return {}
-        totals = [self.loss, *self._sums(), *self.notes.values()]
+        totals = [self.loss, *self._sums(), *self.notes.values(), self.noted]
         values = iter(cast("list[float]", torch.stack(totals).tolist()))  # one wait for the device
         means = {"loss": next(values) / self.count}
         for name, metric in self.metrics.items():
             own = {key: next(values) / self.count for key in self.sums[name]}
             means[name] = metric.finish({"loss": means["loss"], **own})
-        means |= {name: next(values) / self.count for name in self.notes}
+        notes = {name: next(values) for name in self.notes}
+        if noted := next(values):
+            means |= {name: total / noted for name, total in notes.items()}
         self.reset()
         return means
 
     def reset(self) -> None:
         """Forget everything."""
-        for total in (self.loss, self.bad, self.bad_steps, *self._sums(), *self.notes.values()):
+        for total in (self.loss, self.bad, self.bad_steps, self.noted, *self._sums(), *self.notes.values()):
             total.zero_()
         self.count = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums; only finite ones are ever saved."""
-        return {"loss": self.loss, "sums": self.sums, "notes": self.notes, "count": self.count}
+        return {"loss": self.loss, "sums": self.sums, "notes": self.notes, "noted": self.noted, "count": self.count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` returned."""
@@ -117,6 +131,8 @@ class Meter:
         for name, own in self.sums.items():
             self._put(own, state["sums"].get(name, {}))
         self._put(self.notes, state.get("notes", {}))
+        if "noted" in state:  # checkpoints of earlier versions have no notes
+            self.noted.copy_(state["noted"])
 
     def _put(self, own: dict[str, Tensor], saved: Mapping[str, Tensor]) -> None:
         """Copy into the tensors that are there: a recorded step writes to those."""

@@ -5,7 +5,8 @@ Results are bit-identical under one plan; another number of threads or another d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ class Plan:
 def decide(device: torch.device, *, execution: str, recorded: Mapping[str, Any] | None = None) -> Plan:
     """Return the plan for a run on this machine, repeating a recorded number of threads.
 
-    Threads are set for the whole process: torch has no other way.
+    Threads are set for the whole process, since torch has no other way: `threads_kept` is around it.
     """
     threads = torch.get_num_threads()
     if recorded and isinstance(recorded.get("threads"), int):
@@ -41,3 +42,14 @@ def decide(device: torch.device, *, execution: str, recorded: Mapping[str, Any] 
         if threads != torch.get_num_threads():
             torch.set_num_threads(threads)
     return Plan(engine="solo", execution=execution, device=str(device), threads=threads, torch=str(torch.__version__))
+
+
+@contextmanager
+def threads_kept() -> Generator[None]:
+    """Give the process the number of torch's threads that it had: a plan's is for its run alone."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)

@@ -19,14 +19,26 @@ from shoal import rng
 from shoal.datasets import Batch
 from shoal.errors import CheckpointError, TrainingError
 from shoal.optim import NamedGroup, Rule
+from shoal.training.branches import branches_of, branchless, refused_by_cond
 from shoal.training.capture import bound, flat, record, text
 from shoal.training.compiled import compiled
 from shoal.training.cuda_graph import graphed
 from shoal.training.eager import EagerStep
 from shoal.training.loss_scale import LossScale
-from shoal.training.operations import Timed, timed
-from shoal.training.program import Program, State, Tree, units_of
-from shoal.training.trial import NotRecordableError, Outcome, Trial, differs, disturbed, double, outcome, reason, shaken
+from shoal.training.operations import Returned, Timed, timed
+from shoal.training.program import Program, State, Tree, Unit, units_of
+from shoal.training.trial import (
+    NotRecordableError,
+    Outcome,
+    Trial,
+    differs,
+    disturbed,
+    double,
+    outcome,
+    reason,
+    said,
+    shaken,
+)
 from shoal.training.weights import persistent_buffers
 
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 2e-2, "fp16": 1e-2}
@@ -63,6 +75,9 @@ class RecordedStep:
     """
 
     skips_on_device = True
+    units: Sequence[Unit]
+    program: Program
+    state: State
 
     def __init__(
         self,
@@ -79,34 +94,66 @@ class RecordedStep:
         self.objective = eager.objective
         self.device = self.meter.device
         self.compile_seconds = 0.0
+        self.branching = False
         copy = double(eager.model)
         reference = twin(copy)
         wanted = outcome(reference, trial)
-        shook = outcome(twin(shaken(double(eager.model))), trial)
+        _refuse_counters(wanted.counters)
         self.meter.prepare(reference.meter)
         groups = [without(group, wanted.idle) for group in recording.groups]
-        self.units = units_of(eager.model, [group for group in groups if group.names], recording.rules)
+        groups = [group for group in groups if group.names]
         self.slots = tuple(dict.fromkeys(slot for rule in self.rules.values() for slot in rule.slots))
-        self.program = Program(
-            model=copy,
-            objective=eager.objective,
-            rules=recording.rules,
-            units=self.units,
-            names=eager.names,
-            renamed=recording.renamed,
-            fixed=recording.fixed,
-            treatment=eager.treatment,
-            meter=self.meter,
-            averaged=averaged,
-            fused=execution == "captured",
-        )
-        self.state = self._state(eager, averaged=averaged)
         self.compilations: dict[Any, Callable[..., Any]] = {}
         first, numbers = trial.batches[0]
-        self.graph = self._recorded(first, self._hyper(numbers), twice=True)
-        self._check(self.graph, first, (wanted, shook), TOLERANCE[eager.objective.precision])
-        self._adopt()
-        self.replays: dict[Any, Callable[..., Any]] = {_shape(first): self._bound(self.graph, first, self.state)}
+        self.example = self._hyper(numbers)
+
+        def attempt(*, joining: bool) -> fx.GraphModule:
+            self.units = units_of(eager.model, groups, recording.rules, joining=joining)
+            self.program = Program(
+                model=copy,
+                objective=eager.objective,
+                rules=recording.rules,
+                units=self.units,
+                names=eager.names,
+                renamed=recording.renamed,
+                fixed=recording.fixed,
+                treatment=eager.treatment,
+                meter=self.meter,
+                averaged=averaged,
+                fused=execution == "captured",
+            )
+            self.state = self._state(eager, averaged=averaged)
+            return self._recorded(first, self.example, twice=True)
+
+        try:
+            self.graph = attempt(joining=True)
+        except NotRecordableError as error:
+            if not refused_by_cond(error.__cause__):
+                raise
+            self.branching = True
+        if self.branching:  # torch.cond takes no tensors that share memory, in evaluations either
+            self.graph = attempt(joining=False)
+        self._check(self.graph, first, wanted, TOLERANCE[eager.objective.precision], self._shaken(eager.model, twin))
+        self.replays: dict[Any, Callable[..., Any]] = {}
+
+    def adopt(self) -> None:
+        """Let the model's parameters be views of the state: from here on a replay updates the model.
+
+        Before that a step can be measured and thrown away, and the model is as it was. The copy that was recorded has
+        the same memory from here on, and the batches of the trial are let go.
+        """
+        if self.replays:
+            return
+        first, _ = self.trial.batches[0]
+        self.replays[_shape(first)] = self._bound(self.graph, first, self.state)
+        parameters = dict(self.model.named_parameters())
+        for unit in self.units:
+            if unit.joined:
+                for name, view in unit.split(self.state["parameters"][unit.label]).items():
+                    parameters[name].data = view
+        for name, parameter in self.program.model.named_parameters():
+            parameter.data = parameters[name].data
+        self.trial = replace(self.trial, batches=())
 
     def upload(self, rows: list[list[float]]) -> Sequence[Hyper]:
         """Put a block of hypers on the device, once; return one item a step."""
@@ -122,7 +169,7 @@ class RecordedStep:
         return [Hyper(row, tensors[at * width : (at + 1) * width]) for at, row in enumerate(rows)]
 
     def __call__(self, batch: Batch, hyper: Hyper) -> None:
-        """Perform one update."""
+        """Perform one update; `adopt` comes first."""
         replay = self.replays.get((batch.inputs.shape, batch.targets.shape))
         if replay is None:
             replay = self._another_shape(batch, hyper)
@@ -168,17 +215,25 @@ class RecordedStep:
         saved: Mapping[str, Mapping[str, Any]] = state["optimizer"]
         clock = next((own["step"] for own in saved.values() if "step" in own), steps if saved else 0)
         self.state["clock"]["updates"].copy_(torch.as_tensor(clock))
+        for unit in self.units:
+            if any(name not in saved for name in unit.names):
+                started = self.rules[unit.group.rest].start(self.state["parameters"][unit.label])
+                for slot, value in started.items():
+                    self.state[f"slots.{slot}"][unit.label].copy_(value)
         for slot in self.slots:
             for name, value in self._named(self.state[f"slots.{slot}"]).items():
                 if name not in saved:
-                    value.zero_()
-                elif slot not in saved[name]:
+                    continue
+                if slot not in saved[name]:
                     raise CheckpointError(f"the optimizer's state of {name} has no {slot}: it is another optimizer.")
-                elif saved[name][slot] is not None:
+                if saved[name][slot] is not None:
                     value.copy_(saved[name][slot])
 
     def rehearsal(self) -> Callable[[int], None]:
-        """Return a function of a step's number that performs it on clones: nothing of the run changes."""
+        """Return a function of a step's number that performs it on clones: nothing of the run changes.
+
+        For a step that is not adopted yet.
+        """
         clones = cloned(self.state)
         replay = self._bound(self.graph, self.trial.batches[0][0], clones)
         shape = _shape(self.trial.batches[0][0])
@@ -195,10 +250,22 @@ class RecordedStep:
         return perform
 
     def operations(self) -> list[Timed]:
-        """Return every operation of the recording with the time it takes alone, measured on clones."""
+        """Return every operation of the recording with the time it takes alone, measured on clones.
+
+        For a step that is not adopted yet.
+        """
         batch, numbers = self.trial.batches[0]
-        tensors = [batch.inputs, batch.targets, batch.index, *self._hyper(numbers)]
-        return timed(self.graph, [*flat(cloned(self.state)), *tensors])
+        state = flat(cloned(self.state))
+        tensors = [*state, batch.inputs, batch.targets, batch.index, *self._hyper(numbers)]
+        return timed(self.graph, tensors, state=len(state), names=list(self.inputs()))
+
+    def inputs(self) -> dict[str, Returned]:
+        """Return what the recording is given, by name in its order: the state, a batch, hypers."""
+        batch, numbers = self.trial.batches[0]
+        state = {f"{group}.{name}": tensor for group, tree in self.state.items() for name, tensor in tree.items()}
+        given = {"inputs": batch.inputs, "targets": batch.targets, "index": batch.index}
+        hyper = dict(zip((f"hyper.{name}" for name in self.names), self._hyper(numbers), strict=True))
+        return {name: Returned.of(tensor) for name, tensor in (state | given | hyper).items()}
 
     def _state(self, eager: EagerStep, *, averaged: bool) -> State:
         """The tensors that the recording writes to: the model's own, but for parameters that are joined."""
@@ -237,7 +304,7 @@ class RecordedStep:
 
     def _recorded(self, batch: Batch, hyper: Sequence[Tensor], *, twice: bool) -> fx.GraphModule:
         """Record a step on clones; where `twice`, refuse a recording that depends on more than its tensors."""
-        tensors = (batch.inputs, batch.targets, batch.index)
+        tensors = (batch.inputs.clone(), batch.targets.clone(), batch.index.clone())  # a model may write to them
         graphs: list[fx.GraphModule] = []
         with rng.preserved():
             for turn in range(1 + twice):
@@ -252,28 +319,44 @@ class RecordedStep:
                 "two recordings of a step differ, so it depends on something else than its tensors (a counter, or a "
                 "draw from Python's or NumPy's generator)"
             )
-        return graphs[0]
+        self.branching = bool(branches_of(graphs[0]))
+        return branchless(graphs[0]) if self.device.type == "cuda" else graphs[0]
 
-    def _check(self, graph: fx.GraphModule, batch: Batch, eager: tuple[Outcome, Outcome], tolerance: float) -> None:
+    def _shaken(self, model: nn.Module, twin: Callable[[nn.Module], EagerStep]) -> Callable[[], Outcome]:
+        """Return what tries eager steps from weights a last bit away, for where it is needed."""
+        return lambda: outcome(twin(shaken(double(model))), self.trial)
+
+    def _check(
+        self,
+        graph: fx.GraphModule,
+        batch: Batch,
+        wanted: Outcome,
+        tolerance: float,
+        shook: Callable[[], Outcome],
+    ) -> None:
         """Replay the trial on clones; raise NotRecordableError where it does not end where the eager steps did."""
         clones = cloned(self.state)
+        before = {name: value.clone() for name, value in self._weights(clones).items()}
         replay = self._bound(graph, batch, clones)
-        before = self._weights(clones)
-        before = {name: value.clone() for name, value in before.items()}
 
         def perform(batch: Batch, numbers: Sequence[float]) -> None:
             with torch.inference_mode():
                 replay(batch.inputs, batch.targets, batch.index, *self._hyper(numbers))
 
-        self.trial.run(perform)
-        found = Outcome(before, self._weights(clones), float(clones["meter"]["loss"]), frozenset())
-        apart = differs(found, *eager, tolerance=tolerance)
+        try:
+            self.trial.run(perform)
+        except Exception as error:  # the boundary to operations that can be recorded and not replayed
+            raise NotRecordableError(f"it could not be replayed ({said(error)})") from error
+        found = Outcome(before, self._weights(clones), float(clones["meter"]["loss"]))
+        apart = differs(found, wanted, wanted, tolerance=tolerance)
+        if apart is not None:  # by rounding, perhaps: how far that goes costs another trial
+            apart = differs(found, wanted, shook(), tolerance=tolerance)
         if apart is not None:
             raise NotRecordableError(f"a replay is not the same as eager steps: {apart}")
 
     def _bound(self, graph: fx.GraphModule, batch: Batch, state: State) -> Callable[..., Any]:
         """Return the function of (inputs, targets, index, *hypers) that performs a recorded step on a state."""
-        tensors = [batch.inputs, batch.targets, batch.index, *self._hyper(self.trial.batches[0][1])]
+        tensors = [batch.inputs, batch.targets, batch.index, *self.example]
         if self.execution == "compiled":
             call, own = self._compiled(graph, batch, tensors), flat(state)
 
@@ -294,25 +377,24 @@ class RecordedStep:
 
     def _another_shape(self, batch: Batch, hyper: Hyper) -> Callable[..., Any]:
         """Record a step for batches of a shape that has not been seen: the last of an epoch, usually."""
+        assert self.replays, "adopt() comes before the first step"
         if len(self.replays) == MOST_SHAPES:
             raise TrainingError(
                 f"batches come in more than {MOST_SHAPES} shapes, the last of {list(batch.inputs.shape)}: expected "
                 "a few that recur, since each is recorded. Set execution=eager, or pad examples to one shape."
             )
         where = [generator.get_state() for generator in self.trial.generators]
-        graph = self._recorded(batch, hyper.tensors, twice=False)
+        try:
+            graph = self._recorded(batch, hyper.tensors, twice=False)
+        except NotRecordableError as error:
+            raise TrainingError(
+                f"a batch of shape {list(batch.inputs.shape)} came, and the step cannot be recorded for it: {error}. "
+                "Set execution=eager."
+            ) from error
         self.replays[_shape(batch)] = replay = self._bound(graph, batch, self.state)
         for generator, state in zip(self.trial.generators, where, strict=True):
             generator.set_state(state)
         return replay
-
-    def _adopt(self) -> None:
-        """Let the model's parameters be views of the joined ones: from here on a replay updates the model."""
-        parameters = dict(self.model.named_parameters())
-        for unit in self.units:
-            if unit.joined:
-                for name, view in unit.split(self.state["parameters"][unit.label]).items():
-                    parameters[name].data = view
 
     def _weights(self, state: State) -> Tree:
         named = {
@@ -325,6 +407,15 @@ class RecordedStep:
 def without(group: NamedGroup, idle: Collection[str]) -> NamedGroup:
     """Return a group without the parameters that never have a gradient: no optimizer touches them."""
     return replace(group, names=tuple(name for name in group.names if name not in idle))
+
+
+def _refuse_counters(names: Sequence[str]) -> None:
+    """Raise NotRecordableError where a model keeps count by itself: a recording has the numbers of one step."""
+    if names:
+        raise NotRecordableError(
+            f"the model changes {', '.join(names)} from step to step, which a recording would leave as it was: "
+            "buffers are recorded"
+        )
 
 
 def cloned(state: State) -> State:

@@ -47,9 +47,6 @@ class Averaging:
 class SoloEngine:
     """Performs the steps of one run.
 
-    A model that comes in eval mode as a whole (as pretrained ones do) is put into training mode; parts that are in eval
-    mode within a model in training mode (a frozen norm) stay so.
-
     Each step seeds torch's generators from (seed, step); those of Python and NumPy are seeded at step 0, and where
     they stand is a part of the state.
     """
@@ -57,6 +54,8 @@ class SoloEngine:
     runs = 1
 
     def __init__(self, step: Step, task: Task, *, seed: int, plan: Plan, averaging: Averaging | None = None) -> None:
+        if isinstance(step, RecordedStep):
+            step.adopt()
         self.perform, self.model, self.meter = step, step.model, step.meter
         self.task, self.plan, self.seed = task, plan, seed
         self.device = torch.device(plan.device)
@@ -75,8 +74,6 @@ class SoloEngine:
         self.measured = -1
         self.steps = 0
         self.evaluation_seconds = 0.0
-        if not self.model.training:
-            self.model.train()
 
     def upload(self, block: np.ndarray) -> Sequence[Any]:
         """Take hypers [steps, 1, H] as the step reads them: plain floats, or tensors on the device."""
@@ -145,6 +142,11 @@ class SoloEngine:
         """Return whether all weights are finite."""
         largest = torch.nn.utils.get_total_norm([p.detach() for p in self.trained], norm_type=float("inf"))
         return [bool(largest.isfinite().item())]
+
+    def skipped(self) -> int | None:
+        """Return how many updates were skipped for an overflow of fp16; None under other precisions."""
+        scale = self.perform.scale
+        return None if scale is None else int(scale.skipped.item())
 
     def drain(self) -> list[dict[str, float]]:
         """Return and reset what the steps added up to."""
@@ -233,7 +235,7 @@ class SoloEngine:
         return {"kept": kept, "measured": measured, "updates": self.averaged}
 
     def _load_average(self, saved: Mapping[str, Any]) -> None:
-        self.averaged = int(saved.get("updates", 0))
+        self.averaged, self.measured = int(saved.get("updates", 0)), -1
         kept = self._kept_average()
         if kept is None or self._point() is not None:
             return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,6 +26,11 @@ Tree = dict[str, Tensor]
 LAST_BIT = 2.0**-23
 SLACK = 10.0
 """How many times as far apart as two eager trials that began a last bit apart a recording may end."""
+OWN_SHARE = 0.1
+"""How far from where eager steps lead one tensor alone may end, as a share of its way: what matters little in the whole
+network must move too."""
+PLAIN = (bool, int, float, str)
+"""Values of Python's that a model may keep count by."""
 
 
 class NotRecordableError(ShoalError):
@@ -45,20 +51,22 @@ class Trial:
             generator.manual_seed(self.seeds.at(step))
 
     def run(self, perform: Callable[[Batch, Sequence[float]], None]) -> None:
-        """Perform every step of the trial."""
+        """Perform every step of the trial, on copies of its batches: a model may write to what it is given."""
         for step, (batch, hyper) in enumerate(self.batches):
             self.seed(step)
-            perform(batch, hyper)
+            perform(replace(batch, inputs=batch.inputs.clone(), targets=batch.targets.clone()), hyper)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a trial ended: weights by name, the sum of losses, and which parameters never had a gradient."""
+    """Where a trial ended: weights by name, the sum of losses, which parameters never had a gradient, and by which
+    attributes, plain values of Python's, the model keeps count."""
 
     before: Tree
     after: Tree
     loss: float
-    idle: frozenset[str]
+    idle: frozenset[str] = frozenset()
+    counters: tuple[str, ...] = ()
 
 
 def double(model: nn.Module) -> nn.Module:
@@ -66,7 +74,7 @@ def double(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
     except Exception as error:  # the boundary to the user's code: what cannot be copied may raise anything
-        raise NotRecordableError(f"the model cannot be copied ({_said(error)})") from error
+        raise NotRecordableError(f"the model cannot be copied ({said(error)})") from error
 
 
 def outcome(eager: EagerStep, trial: Trial) -> Outcome:
@@ -78,13 +86,36 @@ def outcome(eager: EagerStep, trial: Trial) -> Outcome:
     def note(parameter: Tensor) -> None:
         had.add(names[id(parameter)])
 
+    attributes: list[dict[str, Any]] = []
+
+    def perform(batch: Batch, hyper: Sequence[float]) -> None:
+        eager(batch, hyper)
+        attributes.append(_attributes(eager.model))
+
     hooks: list[Any] = [parameter.register_post_accumulate_grad_hook(note) for parameter in eager.trained]
-    trial.run(eager)
+    trial.run(perform)
     for hook in hooks:
         hook.remove()
     idle = frozenset(names[id(parameter)] for parameter in eager.trained) - had
     after = {name: value.detach().clone() for name, value in weights_of(eager.model).items()}
-    return Outcome(before, after, float(eager.meter.loss), idle)
+    return Outcome(before, after, float(eager.meter.loss), idle, _moving(attributes))
+
+
+def _attributes(model: nn.Module) -> dict[str, Any]:
+    """The attributes of a model's modules that are plain values of Python's, by path."""
+    modules = cast("Iterable[tuple[str, nn.Module]]", model.named_modules())
+    return {
+        f"{path}.{key}" if path else key: value
+        for path, module in modules
+        for key, value in vars(module).items()
+        if type(value) in PLAIN
+    }
+
+
+def _moving(attributes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The attributes that differ between the first step, which may set up what is kept, and the last one."""
+    first, last = attributes[0], attributes[-1]
+    return tuple(name for name, value in last.items() if name not in first or first[name] != value)
 
 
 def shaken(model: nn.Module) -> nn.Module:
@@ -103,9 +134,7 @@ def differs(found: Outcome, wanted: Outcome, shook: Outcome, *, tolerance: float
     `shook` is an eager trial whose weights began a last bit away. Where a gradient is rounding alone, as that of a bias
     before a batch norm, an adaptive optimizer makes a step of it in a direction that means nothing; that shows there.
     """
-    if not abs(found.loss - wanted.loss) <= tolerance * max(abs(wanted.loss), 1e-6) + SLACK * abs(
-        shook.loss - wanted.loss
-    ):
+    if not _alike(found.loss, wanted.loss, shook.loss, tolerance):
         return f"its losses differ from the eager ones ({found.loss:.6g} and {wanted.loss:.6g} in all)"
     for name, value in wanted.after.items():
         if not value.is_floating_point() and not torch.equal(found.after[name], value):
@@ -116,14 +145,26 @@ def differs(found: Outcome, wanted: Outcome, shook: Outcome, *, tolerance: float
     )
     if not apart <= 20 * tolerance * way + SLACK * rounding:
         return "it leads to other weights than the eager step"
+    for name, value in wanted.after.items():
+        apart, way, rounding = (_distance({name: value}, tree) for tree in (found.after, wanted.before, shook.after))
+        bits = SLACK * LAST_BIT * _distance({name: torch.zeros_like(value)}, {name: value})
+        if not apart <= max(OWN_SHARE, 20 * tolerance) * way + SLACK * rounding + bits:
+            return f"it leads to another {name} than the eager step"
     return None
+
+
+def _alike(found: float, wanted: float, shook: float, tolerance: float) -> bool:
+    """Whether a sum of losses is another one to rounding; one that is not finite is like any other such."""
+    if not math.isfinite(wanted):
+        return not math.isfinite(found)
+    return abs(found - wanted) <= tolerance * max(abs(wanted), 1e-6) + SLACK * abs(shook - wanted)
 
 
 def _distance(first: Tree, second: Tree) -> float:
     """The norm of the difference of two sets of weights."""
     squares = [
-        float((first[name].double() - value.double()).square().sum())
-        for name, value in second.items()
+        float((value.double() - second[name].double()).square().sum())
+        for name, value in first.items()
         if value.is_floating_point()
     ]
     return sum(squares) ** 0.5
@@ -139,7 +180,7 @@ def reason(error: Exception) -> str:
     """Return why recording failed, as a clause with the line of the user's where it did."""
     if "get value out of a tracing tensor" in str(error) or "data-dependent" in str(error).lower():
         return f"Python asks for the value of a tensor in the step{_place(error)}: torch.cond records such a branch"
-    return f"it could not be recorded{_place(error)} ({_said(error)})"
+    return f"it could not be recorded{_place(error)} ({said(error)})"
 
 
 def _place(error: Exception) -> str:
@@ -153,5 +194,8 @@ def _place(error: Exception) -> str:
     return f" ({frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
 
 
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0].rstrip('.')}"
+def said(error: Exception) -> str:
+    """Return an exception as a clause: its kind, and its first line, with the next where that only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return f"{type(error).__name__}: {first.rstrip('.')}"
