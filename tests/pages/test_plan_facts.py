@@ -14,6 +14,9 @@ def test_the_plan_says_first_how_steps_are_executed() -> None:
     assert [name for name, _ in told] == ["execution", "device", "threads", "precision", "engine", "channels last"]
     assert dict(told)["precision"] == "bf16"
     assert dict(told)["channels last"] == "yes"
+    skipping = plan_facts({"plan": PLAN, "skipped_updates": 1200})
+    assert skipping[-1] == ("skipped", "1,200 updates, for their gradients overflowed")
+    assert "skipped" not in dict(plan_facts({"plan": PLAN, "skipped_updates": 0}))
 
 
 def test_what_identity_leaves_out_is_float32() -> None:
