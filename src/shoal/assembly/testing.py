@@ -6,10 +6,9 @@ device and version of torch the numbers are those that were recorded, to the las
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +26,7 @@ from shoal.recipe import Recipe, parse
 from shoal.recipe.parts import DatasetPart
 from shoal.store import RunFolder, record
 from shoal.training.evaluation import as_row, evaluate
+from shoal.training.plan import threads_kept
 from shoal.training.precision import Precision, as_float32, autocasting, check_precision, matmul_precision
 from shoal.training.seams import AVERAGED, Weights
 from shoal.training.weights import load_weights
@@ -109,7 +109,8 @@ def test_run(
         return as_float32(outputs)
 
     metrics: dict[str, float] = {}
-    with matmul_precision(computed), determinism(recipe.deterministic), _threads(plan, where):
+    with matmul_precision(computed), determinism(recipe.deterministic), threads_kept():
+        _take_threads(plan, where)
         for name, (_, tree) in measured_weights.items():
             load_weights(model, tree)
             metrics |= as_row(name, evaluate(forward, task, batches, seed=recipe.seed))
@@ -132,18 +133,11 @@ def _precision(text: str) -> Precision:
     raise InputError(f"precision = {text}: {unknown('precision', text, known)}")
 
 
-@contextmanager
-def _threads(plan: Mapping[str, Any], device: torch.device) -> Generator[None]:
-    """Compute with the threads of a plan, which last bits depend on, and put the process's number back."""
-    planned, before = plan.get("threads"), torch.get_num_threads()
-    same = device.type == "cpu" and isinstance(planned, int) and planned > 0 and planned != before
-    if same:
-        torch.set_num_threads(cast(int, planned))
-    try:
-        yield
-    finally:
-        if same:
-            torch.set_num_threads(before)
+def _take_threads(plan: Mapping[str, Any], device: torch.device) -> None:
+    """Compute with the threads of a plan, on which last bits depend."""
+    planned = plan.get("threads")
+    if device.type == "cpu" and isinstance(planned, int) and planned not in (0, torch.get_num_threads()):
+        torch.set_num_threads(planned)
 
 
 def _refuse_missing(

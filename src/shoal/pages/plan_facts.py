@@ -24,7 +24,9 @@ def plan_facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     rest = [key for key in plan if key not in FIRST]
     told = [(key, _value(plan[key])) for key in FIRST if key in plan]
     told.append(("precision", precision_of(known)))
-    return told + [(formats.clean(TITLES.get(key, key)), _value(plan[key])) for key in rest]
+    told += [(formats.clean(TITLES.get(key, key)), _value(plan[key])) for key in rest]
+    skipped = known.get("skipped_updates")
+    return [*told, ("skipped", f"{_value(skipped)} updates, for their gradients overflowed")] if skipped else told
 
 
 def precision_of(known: Mapping[str, Any]) -> str:
