@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from shoal.checkpoints import newest
 from shoal.errors import CheckpointError, NonFiniteError, RecipeError
 from shoal.recipe.compose import compose
 from shoal.store import RunFolder, read_journal, record
+from shoal.training import SoloEngine
 
 QUICK = ["budget.steps=30", "evaluate.every=10", "checkpoint.every=10"]
 

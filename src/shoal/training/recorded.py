@@ -398,7 +398,7 @@ class RecordedStep:
         return replay
 
     def _recorded_for(self, batch: Batch, hyper: Sequence[Tensor], state: State) -> Callable[..., Any]:
-        """Return what performs steps on batches of such a shape; the generators stay where this step's seed put them."""
+        """Return what performs steps on batches of such a shape; generators stay where this step's seed put them."""
         where = [generator.get_state() for generator in self.trial.generators]
         replay = self._bound(self._recorded(batch, hyper, twice=False), batch, state)
         for generator, standing in zip(self.trial.generators, where, strict=True):
