@@ -206,10 +206,12 @@ def logs(run: str, *, follow: bool, lines: int | None, runs: Path) -> int:
 @options.json
 @options.verbose
 def measure(run: str, words: tuple[str, ...], *, modules: tuple[str, ...], runs: Path, json: bool, verbose: int) -> int:
-    """Measure a trained run again, on its test split or on other data.
+    """Measure a trained run again, on its test split or on other data: with its best weights, else with the last and
+    with averaged ones where it has them, else with the last. As training did it: batches, precision, threads.
 
     \b
       shoal test digits
+      shoal test digits weights=raw
       shoal test 3f9a dataset.path=OTHER_DATA
       shoal test 3f9a/seed-0 split=valid device=cpu
     """
@@ -233,6 +235,9 @@ def measure(run: str, words: tuple[str, ...], *, modules: tuple[str, ...], runs:
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of a text: which one is drawn (0).")
 @click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1, mps, or auto.")
+@click.option(
+    "--weights", metavar="WHICH", help="raw, average or best; by default the best, else averaged ones, else the last."
+)
 @options.modules
 @options.runs
 @options.json
@@ -245,6 +250,7 @@ def predict(
     temperature: float | None,
     seed: int | None,
     device: str,
+    weights: str | None,
     modules: tuple[str, ...],
     runs: Path,
     json: bool,
@@ -261,7 +267,7 @@ def predict(
     """
     from shoal.cli import predict as command  # noqa: PLC0415 imports torch
 
-    choice = command.Choice(top, tokens, temperature, seed, device)
+    choice = command.Choice(top, tokens, temperature, seed, device, weights)
     return command.run(run, inputs, choice, runs=runs, modules=list(modules), json=json)
 
 
@@ -271,6 +277,7 @@ def predict(
 @click.option("--onnx", type=click.Path(path_type=Path), metavar="FILE", help="The model, as FILE.onnx.")
 @click.option("--history", type=click.Path(path_type=Path), metavar="FILE", help="FILE.csv or FILE.parquet.")
 @click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="A folder for TensorBoard.")
+@click.option("--which", metavar="WHICH", help="Which weights: raw, average or best.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite what is there.")
 @options.modules
 @options.runs
@@ -282,12 +289,15 @@ def export(
     onnx: Path | None,
     history: Path | None,
     tensorboard: Path | None,
+    which: str | None,
     force: bool,
     modules: tuple[str, ...],
     runs: Path,
     json: bool,
 ) -> int:
-    """Write a run as files for other programs, in one form or several. Weights are the best where the run kept them.
+    """Write a run as files for other programs, in one form or several.
+
+    Weights are the best where the run kept them, else averaged ones where it has, else the last; or those of --which.
 
     \b
       shoal export digits --weights digits.safetensors
@@ -300,7 +310,7 @@ def export(
     from shoal.pages.export_targets import Targets  # noqa: PLC0415
 
     targets = Targets(weights, onnx, history, tensorboard)
-    return command.run(run, targets, runs=runs, modules=modules, force=force, json=json)
+    return command.run(run, targets, runs=runs, which=which, modules=modules, force=force, json=json)
 
 
 @app.command(short_help="Show the graph of a training step: operations, kernels, times.")
