@@ -32,6 +32,7 @@ def measure(case: str, execution: str, steps: int, mnist: str) -> None:
     from shoal.assembly import Workshop
     from shoal.datasets import START
     from shoal.recipe.compose import compose
+    from shoal.training.recorded import RecordedStep
 
     words = [word.format(mnist=mnist) for word in CASES[case]]
     work = Workshop(compose(case, [*words, f"budget.steps={steps}", "evaluate.every=1000000000"]))
@@ -44,6 +45,8 @@ def measure(case: str, execution: str, steps: int, mnist: str) -> None:
         plan = f"{choice.execution}, {choice.threads} threads"
     else:
         step, plan = work.stepping.step(execution, lambda _: None), execution
+    if isinstance(step, RecordedStep):
+        step.adopt()
     prepare = time.perf_counter() - began
     ready = list(islice(work.batches.start(START), 50))
     rows = step.upload(work.hypers.block(0, len(ready))[:, 0, :].tolist())

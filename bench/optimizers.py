@@ -31,6 +31,8 @@ def steps_of(preset: str, words: list[str], execution: str, names: list[str]) ->
             continue
         work = Workshop(compose(preset, [*words, f"optimizer={name}", "optimizer.lr=1e-4", "budget.steps=100000"]))
         step = work.stepping.step(execution, print)
+        if execution != "eager":
+            step.adopt()
         ready = list(islice(work.batches.start(START), 30))
         rows = step.upload(work.hypers.block(0, len(ready))[:, 0, :].tolist())
 

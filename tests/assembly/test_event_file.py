@@ -79,6 +79,14 @@ def test_scalars_are_the_history_exactly_and_nothing_of_the_run_changes(tmp_path
     assert not without.tensorboard.exists()
 
 
+def test_averaged_weights_are_drawn_beside_the_others(tmp_path: Path) -> None:
+    run = train(tmp_path, "average=ema", "log.tensorboard=true")
+    found = scalars(run.tensorboard)
+    assert set(found) >= {"loss/valid", "loss/valid_average", "loss/test_average", "accuracy/test_average"}
+    assert set(found) >= {"final/test.loss", "final/test_average.loss"}
+    assert copied(run.tensorboard) == history(run)
+
+
 def test_a_killed_run_is_resumed_and_its_events_are_purged(tmp_path: Path) -> None:
     words = [*WORDS, "log.tensorboard=true", "checkpoint.every=20", "--runs", str(tmp_path / "runs")]
     killed = subprocess.run([sys.executable, "-c", KILLED, "train", *words], capture_output=True, text=True)

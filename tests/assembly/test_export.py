@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import shoal
 from shoal.assembly.export import Raw, write_onnx, write_weights
+from shoal.assembly.weights import Kept
 from shoal.checkpoints import newest
 from shoal.errors import ExportError, InputError, StoreError
 from shoal.recipe import from_yaml
@@ -51,10 +52,22 @@ def test_weights_are_the_best_and_say_where_they_come_from(tmp_path: Path, train
     assert not all(torch.equal(found[name], last[name]) for name in last)
     with safe_open(tmp_path / "w.safetensors", "pt") as file:
         said = file.metadata()
-    assert said["format"] == "pt"
+    assert (said["format"], said["weights"]) == ("pt", "best")
     assert (said["run"], said["signature"], said["seed"]) == (trained.label, trained.signature, "0")
     assert from_yaml(said["recipe"]) == trained.recipe
     assert json.loads(said["normalisation"]) == trained.record["data"]["normalisation"]
+
+
+def test_other_weights_are_exported_where_they_are_asked_for(tmp_path: Path, trained: shoal.Run) -> None:
+    trained.export(weights=tmp_path / "raw.safetensors", which="raw", quiet=True)
+    found, last = load_file(tmp_path / "raw.safetensors"), trained.model(weights="raw").state_dict()
+    assert all(torch.equal(found[name], last[name]) for name in last)
+    assert not all(torch.equal(found[name], best) for name, best in trained.model().state_dict().items())
+    with pytest.raises(InputError, match=r"weights = average: .* has raw and best weights"):
+        trained.export(weights=tmp_path / "average.safetensors", which="average", quiet=True)
+    with pytest.raises(InputError, match="which = raw: it chooses the weights of --weights and --onnx"):
+        trained.export(history=tmp_path / "h.csv", which="raw", quiet=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"raw.safetensors"}
 
 
 def test_exported_weights_are_a_start(tmp_path: Path, trained: shoal.Run) -> None:
@@ -187,7 +200,7 @@ def test_without_normalisation_inputs_pass_as_they_are() -> None:
 def test_weights_that_share_memory_are_written_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export = import_module("shoal.assembly.export")
     whole = torch.arange(6.0)
-    monkeypatch.setattr(export, "weights_of", lambda folder: {"a": whole.view(2, 3).T, "b": whole})
+    monkeypatch.setattr(export, "kept", lambda folder: Kept("run", {"raw": {"a": whole.view(2, 3).T, "b": whole}}))
     monkeypatch.setattr(export, "origin", lambda folder: {})
     write_weights(RunFolder(tmp_path), tmp_path / "w.safetensors")
     found = load_file(tmp_path / "w.safetensors")

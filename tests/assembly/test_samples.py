@@ -33,11 +33,22 @@ def told(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "samples" / "samples.json").read_text())
 
 
-def test_the_samples_of_the_digits_are_those_of_the_final_weights(tmp_path: Path) -> None:
-    folder, _ = train(tmp_path, "best.metric=valid.accuracy")
+@pytest.mark.parametrize(
+    ("word", "weights", "metric"),
+    [
+        ("best.metric=valid.accuracy", "best", "test.accuracy"),
+        ("average=ema", "average", "test_average.accuracy"),
+        ("seed=1", "raw", "test.accuracy"),
+    ],
+)
+def test_the_samples_of_the_digits_are_those_of_the_weights_that_count(
+    tmp_path: Path, word: str, weights: str, metric: str
+) -> None:
+    folder, _ = train(tmp_path, word)
     found, run = told(folder.path), shoal.load(folder.path)
     assert (found["split"], found["examples"], found["kind"]) == ("test", 360, "classification")
-    assert np.trace(found["confusion"]) / 360 == pytest.approx(run.metrics["test.accuracy"])
+    assert found["weights"] == weights
+    assert np.trace(found["confusion"]) / 360 == pytest.approx(run.metrics[metric])
     assert found["wrong"] == 360 - np.trace(found["confusion"])
     with np.load(FILE) as stored:
         rows = np.random.RandomState(0).permutation(1797)[SIZES["train"] + SIZES["valid"] :]

@@ -62,6 +62,14 @@ def test_a_loop_written_by_hand_is_stopped_and_continued_with_the_same_bits(tmp_
     assert float(re.findall(r"accuracy (0\.\d+)", whole)[0]) > 0.95
 
 
+def test_a_branch_in_python_and_by_cond_train_to_the_same_weights(tmp_path: Path) -> None:
+    told = run(sys.executable, str(EXAMPLES / "branching_model.py"), here=tmp_path)
+    assert re.search(r"the step cannot be captured: Python asks for the value .*branching_model.py, line \d+, in", told)
+    assert re.search(r"^InPython: eager, R2 0\.[89]", told, re.MULTILINE)
+    assert re.search(r"^ByCond: captured, R2 0\.[89]", told, re.MULTILINE)
+    assert float(re.findall(r"differ by (\S+) of their size", told)[0]) < 1e-4
+
+
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_every_example_says_how_it_is_run(file: Path) -> None:
     assert f"{file.stem}" in file.read_text().split('"""')[1]

@@ -68,11 +68,84 @@ def test_a_shared_weight_is_updated_once() -> None:
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 3
 
 
-@pytest.mark.parametrize(("name", "cls"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+CLASSES = [
+    ("sgd", torch.optim.SGD),
+    ("adagrad", torch.optim.Adagrad),
+    ("adam", torch.optim.Adam),
+    ("adamw", torch.optim.AdamW),
+]
+
+
+@pytest.mark.parametrize(("name", "cls"), CLASSES)
 def test_the_fused_class_serves_where_the_device_has_it(name: str, cls: type) -> None:
     optimizer = optim.build(part(name), Network(), CPU)
     assert type(optimizer) is cls
     assert optimizer.defaults["fused"]
+    elsewhere = optim.BUILDERS[name](part(name), parameter_groups(part(name), Network()), False)
+    assert type(elsewhere) is cls
+    assert not elsewhere.defaults["fused"]
+
+
+def test_dampening_has_no_fused_class() -> None:
+    """torch's kernel knows only its own first step, which `found_inf` may skip, with the momentum left unwritten."""
+    assert not optim.build(part(dampening=0.1), Network(), CPU).defaults["fused"]
+    assert optim.build(part(dampening=0.1, momentum=0), Network(), CPU).defaults["fused"]
+
+
+def test_a_skipped_first_step_leaves_torchs_own_momentum_unwritten() -> None:
+    """Why Shoal's is there before the first step: torch's is made of whatever the memory holds."""
+    weight = nn.Parameter(torch.ones(3))
+    optimizer: Any = torch.optim.SGD([weight], lr=0.1, momentum=0.9, fused=True)
+    weight.grad, optimizer.found_inf = torch.full((3,), torch.nan), torch.ones(())
+    with_filled_memory(optimizer.step)
+    assert optimizer.state[weight]["momentum_buffer"].isnan().all(), "mended in torch: build() may be simpler"
+
+
+def with_filled_memory(call: Callable[[], Any]) -> None:
+    """Let memory that is handed out uninitialised hold NaN, as torch's deterministic mode does."""
+    before = torch.utils.deterministic.fill_uninitialized_memory, torch.are_deterministic_algorithms_enabled()
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    torch.use_deterministic_algorithms(True)
+    try:
+        call()
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = before[0]
+        torch.use_deterministic_algorithms(before[1])
+
+
+def test_a_parameter_whose_first_gradient_comes_late_is_updated_then() -> None:
+    """torch's fused SGD would meet a momentum that is None beside others that are not."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    optimizer = optim.build(part(), model, CPU)
+    for late in (False, True):
+        for layer, used in zip(model, (True, late), strict=True):
+            for parameter in layer.parameters():
+                parameter.grad = torch.ones_like(parameter) if used else None
+        before = model[1].weight.detach().clone()
+        optimizer.step()
+        assert torch.equal(model[1].weight, before) != late
+
+
+def test_nesterov_takes_no_dampening() -> None:
+    with pytest.raises(RecipeError, match=r"expected dampening=0 with nesterov=true, not 0\.5"):
+        part(nesterov=True, dampening=0.5)
+
+
+def test_hyperparameters_are_those_that_a_stack_may_vary() -> None:
+    assert optim.hypers_of(part("lion", lr=0.5)) == {"lr": 0.5, "weight_decay": 0, "beta1": 0.9, "beta2": 0.99}
+    assert optim.hypers_of(part("lbfgs")) == {}
+    assert optim.rule_of(part("lbfgs")) is None
+
+
+def test_demon_is_a_schedule_that_comes_with_its_optimizer() -> None:
+    assert optim.default_schedules(part("demon_adam")) == {"momentum": "demon"}
+    assert optim.default_schedules(part("adam")) == {}
+    assert optim.hyper_name(part("demon_adam"), "momentum") == "beta1"
+
+
+def test_only_lbfgs_needs_a_closure() -> None:
+    needing = {name for name in optim.BUILDERS if optim.needs_closure(optim.build(part(name), Network(), CPU))}
+    assert needing == {"lbfgs"}
 
 
 def test_nesterov_without_momentum_is_plain() -> None:
@@ -122,6 +195,18 @@ def test_a_users_optimizer_gets_its_keys_and_trains(register: Register) -> None:
     model(torch.tensor([[1.0, -1.0]])).sum().backward()
     optimizer.step()
     assert model.weight.tolist() == [[-0.5, 0.5]]
+
+
+def test_a_users_optimizer_has_multipliers_too(register: Register) -> None:
+    register("signs", signs)
+    model = nn.Sequential(nn.Linear(2, 1, bias=False), nn.Linear(1, 1, bias=False))
+    before = [weight.detach().clone() for weight in model.parameters()]
+    optimizer = optim.build(part("signs", lr=0.25, lr_multipliers="1=2"), model, CPU)
+    model(torch.tensor([[1.0, -1.0]])).sum().backward()
+    optimizer.step()
+    moved = [(weight - old).abs().max().item() for weight, old in zip(model.parameters(), before, strict=True)]
+    assert moved == pytest.approx([0.25, 0.5])
+    assert optim.rule_of(part("signs")) is None
 
 
 def test_a_users_optimizer_cannot_take_a_name_that_is_taken(register: Register) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tests.pages.test_markup import EVIL, Seen
 
 from shoal.pages.axes import HEIGHT, WIDTH
-from shoal.pages.chart import chart, drawing
+from shoal.pages.chart import STYLES, chart, drawing
 from shoal.pages.scatter import scatter
 from shoal.pages.series import Quantity, Series
 
@@ -55,6 +56,31 @@ def test_splits_differ_by_colour_and_by_line_style_and_a_value_measured_once_is_
     assert made.count('class="mark test"') == 2
     assert "train 0.5000 at the end, lowest 0.5000 at step 2" in Seen(made).text
     assert "test 0.6000" in Seen(made).text
+
+
+def test_averaged_weights_have_a_line_a_mark_and_a_legend_of_their_own() -> None:
+    both, once = [(1.0, 1.0), (2.0, 0.5)], [(2.0, 0.6)]
+    drawn = [("train", both), ("valid", both), ("valid_average", both), ("test", once), ("test_average", once)]
+    made = chart(Quantity("loss", [Series(*one) for one in drawn]))
+    found = re.findall(
+        r'class="line ([\w-]+)" fill="none" stroke="([^"]+)"(?: [^>]*?stroke-dasharray="([^"]+)")?', made
+    )
+    assert len(set(found)) == 3
+    assert len({dashes for _, _, dashes in found}) == 3
+    assert 'class="mark test-average" fill="none"' in made
+    text = Seen(made).text
+    assert "valid, averaged weights 0.5000 at the end, lowest 0.5000 at step 2" in text
+    assert "test, averaged weights 0.6000" in text
+    assert [one["name"] for one in json.loads(Seen(made).attributes["data-chart"] or "")][
+        2
+    ] == "valid, averaged weights"
+
+
+def test_every_kind_of_line_and_mark_has_its_colours_on_the_page() -> None:
+    style = (Path(chart.__code__.co_filename).parent / "page.css").read_text()
+    for kind in (style.kind for style in STYLES.values()):
+        assert re.search(rf"\.line\.{kind}[ ,]", style)
+        assert re.search(rf"\.mark\.{kind}[ ,]", style)
 
 
 def test_the_script_gets_the_points_as_they_are() -> None:

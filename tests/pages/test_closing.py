@@ -36,6 +36,16 @@ def test_the_closing_table_has_the_result_and_what_to_do_with_it(tmp_path: Path)
         assert ("─" in text) == terminal
 
 
+def test_averaged_weights_are_said_to_count(tmp_path: Path) -> None:
+    metrics = {"test.accuracy": 0.98611, "test_average.accuracy": 0.98722}
+    run = make_run(tmp_path, metrics=metrics, identity={"recipe": {"average": {"name": "ema"}}})
+    file = io.StringIO()
+    Console(file=file, width=200).print(closing(record.result(run), record.read(run)))
+    text = file.getvalue()
+    assert "accuracy  0.9861         0.9872" in text
+    assert "weights    averaged (ema); weights=raw takes the last ones" in text
+
+
 def test_a_run_without_metrics_closes_too(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     shown = io.StringIO()

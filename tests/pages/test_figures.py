@@ -33,6 +33,20 @@ def test_every_figure_is_drawn_as_png_and_svg(tmp_path: Path) -> None:
             assert ElementTree.parse(path).getroot().tag.endswith("svg")
 
 
+def test_averaged_weights_are_in_the_figure_of_their_metric_and_clipping_has_its_own(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    with Journal(folder.history) as history:
+        for step in (1, 2):
+            row = {"valid.loss": 1 / step, "valid_average.loss": 2 / step, "train.clipped": 0.5, "train.grad_norm": 1.0}
+            history.append({"step": step, "epoch": 1.0, **row})
+        history.append({"step": 2, "epoch": 1.0, "test.loss": 0.4, "test_average.loss": 0.4})
+    drawn = {path.name: path for path in draw(folder, tmp_path / "out")}
+    assert set(drawn) >= {"loss.png", "norm_of_the_gradient.svg", "share_of_clipped_steps.svg"}
+    legend = drawn["loss.svg"].read_text()
+    assert "<!-- valid, averaged weights -->" in legend
+    assert "<!-- test, averaged weights -->" in legend
+
+
 def test_a_figure_has_the_same_bytes_each_time(tmp_path: Path) -> None:
     folder = full(tmp_path)
     first = {path.name: path.read_bytes() for path in draw(folder, tmp_path / "one")}

@@ -98,6 +98,25 @@ def test_test_accuracy_has_an_interval() -> None:
     assert said({"metrics": {"test.accuracy": 0.98}, "data": {**data, "target_shape": [8]}}, []) == ""
 
 
+def test_which_weights_the_result_is_of_is_said() -> None:
+    data = {"sizes": {"test": 360}, "classes": 10, "target_shape": []}
+    metrics = {"test.accuracy": 0.98, "test_average.accuracy": 0.99}
+    average = {"recipe": {"average": {"name": "swa"}}}
+    told = said({"metrics": metrics, "data": data, "identity": average}, [])
+    assert "Averaged weights (swa) predict and are exported: test.accuracy is 0.9900 with them, and 0.9800 with" in told
+    assert "accuracy was 0.9900 with averaged weights; another test set" in told
+    best = {"metric": "valid_average.loss", "step": 1200}
+    told = said({"metrics": {"test.accuracy": 0.98}, "data": data, "best": best}, [])
+    assert "The result is that of the best: averaged weights of step 1,200." in told
+    assert "accuracy was 0.9800; another" in told
+    assert "best: the weights of step 3." in said({"best": {"metric": "valid.loss", "step": 3}}, [])
+
+
+def test_a_run_with_an_average_is_judged_by_it() -> None:
+    history = [{**row, "valid_average.loss": row["valid.loss"] / 2} for row in rows(FALLING, FALLING)]
+    assert "valid_average.loss ended at its best value" in said({}, history)
+
+
 @given(st.integers(1, 500), st.integers(0, 500))
 def test_an_interval_holds_its_share(size: int, right: int) -> None:
     share = min(right, size) / size

@@ -75,6 +75,32 @@ def test_a_page_has_everything_about_a_run(tmp_path: Path) -> None:
     assert page.count('href="#sheet"') == 2
 
 
+def test_a_page_shows_averaged_weights_beside_the_others_and_what_was_rescaled(tmp_path: Path) -> None:
+    metrics = {f"{split}.{name}": 0.5 for split in ("valid", "test") for name in ("loss", "accuracy")}
+    metrics |= {name.replace(".", "_average."): 0.25 for name in metrics}
+    recipe = {"average": {"name": "ema"}, "precision": "bf16"}
+    scaled = [{"key": "optimizer.lr", "before": 0.1, "after": 0.4, "why": "linear scaling"}]
+    plan = {"execution": "captured", "threads": 1, "channels_last": True}
+    facts = {"metrics": metrics, "best": None, "identity": {"recipe": recipe}, "scaled": scaled, "plan": plan}
+    folder = full(tmp_path, **facts)
+    told = json.loads((folder.samples / "samples.json").read_text())
+    (folder.samples / "samples.json").write_text(json.dumps({**told, "weights": "average"}))
+    text = Seen(report(folder)).text
+    for part in (
+        "test.accuracy0.5000test_average.accuracy0.2500test.loss0.5000test_average.loss0.2500",
+        "metricvalidvalid averagedtesttest averaged",
+        "Weights that count: averaged (ema); weights=raw takes the last ones.",
+        "Averaged weights (ema) predict and are exported",
+        "Made by the averaged weights.",
+        "keyin the recipetrained withwhyoptimizer.lr0.10.4linear scaling",
+        "executioncaptured",
+        "threads1",
+        "precisionbf16",
+        "channels lastyes",
+    ):
+        assert part in text, part
+
+
 def test_a_page_is_made_of_one_file_and_lets_nothing_load_or_run(tmp_path: Path) -> None:
     page = report(full(tmp_path))
     policy = html.unescape(re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[0])

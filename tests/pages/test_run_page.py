@@ -9,7 +9,7 @@ from tests.synthetic import make_run
 from shoal.errors import StoreError
 from shoal.pages.blocks import plain
 from shoal.pages.run_page import run_page
-from shoal.store import RunLock
+from shoal.store import Journal, RunLock
 
 FACTS: dict[str, Any] = {
     "reason": "the budget is spent",
@@ -49,8 +49,9 @@ def test_a_page_has_everything_about_a_run(tmp_path: Path) -> None:
         "step 1 to 20",
         "examples  train 1,257, test 360",
         "notes     cut from train",
-        "device   cpu",
-        "commit   c0ffee, with changes that are not committed",
+        "device     cpu",
+        "precision  fp32",
+        "commit     c0ffee, with changes that are not committed",
         "step-00000020  2.0 kB",
         "training  1 m 12 s",
         "attempts  2",
@@ -58,6 +59,29 @@ def test_a_page_has_everything_about_a_run(tmp_path: Path) -> None:
     ):
         assert part in shown, part
     assert ".tmp-7" not in shown
+
+
+def test_averaged_weights_the_precision_and_what_was_rescaled_are_shown(tmp_path: Path) -> None:
+    metrics = {"test.accuracy": 0.98, "test_average.accuracy": 0.99}
+    recipe = {"average": {"name": "ema"}, "precision": "bf16"}
+    scaled = [{"key": "optimizer.lr", "before": 0.1, "after": 0.4, "why": "linear scaling"}]
+    facts = {"metrics": metrics, "best": None, "identity": {"recipe": recipe}, "scaled": scaled}
+    folder = make_run(tmp_path, **{**FACTS, **facts})
+    with Journal(folder.history) as history:
+        for step in (1, 2):
+            row = {"valid.loss": 2 / step, "valid_average.loss": 1 / step, "test_average.loss": 1.0}
+            history.append({"step": step, "epoch": 1.0, **row})
+    shown = "\n".join(plain(run_page(folder)))
+    for part in (
+        "weights     averaged (ema); weights=raw takes the last ones",
+        "accuracy  0.9800         0.9900",
+        "valid_average.loss: 1.000 → 0.5000",
+        "precision  bf16",
+        "rescaled for the batch size (scale_from)",
+        "optimizer.lr     0.1           0.4  linear scaling",
+    ):
+        assert part in shown, part
+    assert "test_average.loss:" not in shown
 
 
 @pytest.mark.parametrize(

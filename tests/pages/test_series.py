@@ -23,6 +23,19 @@ def test_the_splits_of_a_metric_are_drawn_together_and_loss_first() -> None:
     assert math.isnan(found[0].series[1].points[0][1])
 
 
+def test_averaged_weights_are_drawn_with_their_split_and_clipping_in_charts_of_its_own() -> None:
+    row = {
+        "train.loss": 1.0,
+        "train.grad_norm": 3.0,
+        "train.clipped": 0.5,
+        "valid_average.loss": 1.0,
+        "valid.loss": 2.0,
+    }
+    found = quantities([{"step": 1, **row, "valid.top5": 1.0}])
+    assert [quantity.name for quantity in found] == ["loss", "top5", "norm of the gradient", "share of clipped steps"]
+    assert [series.name for series in found[0].series] == ["train", "valid", "valid_average"]
+
+
 def test_hyperparameters_are_drawn_one_by_one() -> None:
     (only,) = hypers(ROWS)
     assert (only.name, list(only.series[0].points)) == ("learning rate", [(1.0, 0.1), (2.0, 0.05)])

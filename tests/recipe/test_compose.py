@@ -103,9 +103,9 @@ def test_any_words_compose_or_are_refused(text: str, key: str) -> None:
     [
         (["optimizer.lr.x=1"], "unknown key optimizer.lr.x: lr has no keys below it."),
         (["schedules.lr.name.x=1"], "has no keys below it"),
-        (["optimizer=adamv"], "unknown optimizer 'adamv': did you mean 'adamw'?"),
+        (["optimizer=adammw"], "unknown optimizer 'adammw': did you mean 'adamw'?"),
         (["optimiser.lr=1"], "unknown key optimiser: did you mean optimizer?"),
-        (["optimizer=3"], "optimizer = 3: expected one of: adamw, sgd; "),
+        (["optimizer=3"], "optimizer = 3: expected one of: adadelta, adafactor, "),
         (["optimizer.lr=-1"], "optimizer.lr = -1: expected a number greater than 0"),
     ],
 )

@@ -9,11 +9,11 @@ from shoal.api.frames import dataframe
 from shoal.api.run import Run
 from shoal.errors import InputError, ShoalError, nearest
 from shoal.pages.notebook import runs_html
+from shoal.pages.splits import split_of
 from shoal.recipe import flat
 from shoal.store.catalog import UNREADABLE, summary_of
 
 FACTS = ("run", "name", "signature", "seed", "status", "steps", "folder")
-SPLITS = ("train", "valid", "test")
 
 
 class Runs(Sequence[Run]):
@@ -97,4 +97,4 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _is_metric(name: str) -> bool:
-    return name.partition(".")[0] in SPLITS
+    return split_of(name) != ""

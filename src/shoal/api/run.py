@@ -56,7 +56,11 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Final metrics, `{"test.accuracy": 0.98, ...}`: of the best weights where the recipe keeps them."""
+        """Final metrics, `{"test.accuracy": 0.98, ...}`.
+
+        They are of the best weights where the recipe keeps them, else of the last; those of averaged weights, where
+        there are any, are `test_average.accuracy` and so on.
+        """
         return self.result["metrics"]
 
     @property
@@ -83,13 +87,15 @@ class Run:
         """The full recipe."""
         return recipe_of(self.location)
 
-    def model(self, *, normalised: bool = True) -> nn.Module:
+    def model(self, *, normalised: bool = True, weights: str | None = None) -> nn.Module:
         """Return the trained network in eval mode, on the CPU, ready to predict.
 
         It takes inputs [B, *input_shape] as they are in the dataset and normalises them as in training; with
-        `normalised=False` it takes them normalised. The weights are the best where the recipe keeps them.
+        `normalised=False` it takes them normalised. `weights` are "best", "average" or "raw" (the last as they were
+        trained); by default the best where the recipe keeps them, else the averaged ones where it has an average, else
+        the last. Raises InputError for weights that the run does not have.
         """
-        return trained_model(self.location, self.objects, normalised=normalised)
+        return trained_model(self.location, self.objects, normalised=normalised, weights=weights)
 
     def _repr_html_(self) -> str:
         return run_html(self.location)
@@ -101,27 +107,43 @@ class Run:
         onnx: str | Path | None = None,
         history: str | Path | None = None,
         tensorboard: str | Path | None = None,
+        which: str | None = None,
         force: bool = False,
         quiet: bool = False,
     ) -> dict[str, Path]:
         """Write the run for other programs, and return the path of each form.
 
-        - weights: FILE.safetensors, the best weights where the run kept them, else the last
+        - weights: FILE.safetensors, the weights by name
         - onnx: FILE.onnx, the model; it takes inputs as they are in the dataset, in batches of any size
         - history: FILE.csv or FILE.parquet
         - tensorboard: a folder for TensorBoard
 
-        Nothing that exists is overwritten without `force`. Raises InputError for what cannot be written as asked,
+        `which` chooses the weights of the first two, as `weights` does in `model`. Nothing that exists is overwritten
+        without `force`. Raises InputError for what cannot be written as asked,
         ExportError for a model that cannot be exported.
         """
         given = {"weights": weights, "onnx": onnx, "history": history, "tensorboard": tensorboard}
         targets = Targets(**{form: Path(path) for form, path in given.items() if path is not None})
-        export(self.location, targets, self.objects, force=force, say=Screen(quiet=quiet).say)
+        export(self.location, targets, self.objects, which=which, force=force, say=Screen(quiet=quiet).say)
         return targets.wanted
 
-    def test(self, *, split: str = "test", path: str | None = None, device: str = "auto") -> dict[str, float]:
-        """Measure the run again on a split of its dataset, or of other data at `path`."""
-        return test_run(self.location, self.objects, path=path, device=device, split=split)
+    def test(
+        self,
+        *,
+        split: str = "test",
+        path: str | None = None,
+        device: str = "auto",
+        weights: str | None = None,
+        precision: str | None = None,
+    ) -> dict[str, float]:
+        """Measure the run again on a split of its dataset, or of other data at `path`; return metrics by name.
+
+        `test.*` are of the best weights where the run kept them, else of the last; where it has an average then,
+        `test_average.*` are of that. `weights` ("raw", "average", "best") measures one of them. Under the same device
+        and torch the numbers are those that training recorded; `precision` computes in another than the training's.
+        """
+        chosen = {"weights": weights, "precision": precision}
+        return test_run(self.location, self.objects, path=path, device=device, split=split, **chosen).metrics
 
     def tokenizer(self) -> Tokenizer:
         """Return what made tokens of the text that the run was trained on: `encode(text)`, `decode(tokens)`, `size`.
@@ -134,13 +156,13 @@ class Run:
             raise InputError(f"{self.label} was not trained on text: it has no tokenizer.")
         return recorded(encoding)
 
-    def predict(self, inputs: Any, *, device: str = "auto") -> Predictions:
+    def predict(self, inputs: Any, *, device: str = "auto", weights: str | None = None) -> Predictions:
         """Return predictions for files (a path, or several) or for an array [N, *input_shape] as in the dataset.
 
         Files are what the run was trained on: pictures, CSV or Parquet, or .npy. `predicted` has the names of classes,
-        `probabilities` [N, K] and `outputs` [N, ...] the numbers.
+        `probabilities` [N, K] and `outputs` [N, ...] the numbers. `weights` as in `model`.
         """
-        return predict(self.location, inputs, self.objects, device=device)
+        return predict(self.location, inputs, self.objects, device=device, weights=weights)
 
     def sample(
         self,
@@ -152,13 +174,17 @@ class Run:
         seed: int = 0,
         tokenizer: Any = None,
         device: str = "auto",
+        weights: str | None = None,
     ) -> str:
         """Return how a run that was trained on text goes on with a prompt, `tokens` of them.
 
         A token is drawn from the outputs divided by `temperature` (0: the likeliest is taken), among the `top`
         likeliest where that is given. The same seed gives the same text. A tokenizer of your own is passed again.
+        `weights` as in `model`.
         """
         if not isinstance(cast("object", prompt), str):
             raise InputError(f"prompt = {prompt!r}: expected a text.")
         chosen = Sampling(tokens=tokens, temperature=temperature, top=top, seed=seed)
-        return "".join(sample(self.location, prompt, chosen, objects=self.objects, tokenizer=tokenizer, device=device))
+        run, objects = self.location, self.objects
+        pieces = sample(run, prompt, chosen, objects=objects, tokenizer=tokenizer, device=device, weights=weights)
+        return "".join(pieces)

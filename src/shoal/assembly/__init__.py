@@ -10,6 +10,7 @@ from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects, from_python
 from shoal.assembly.registry import dataset, import_modules, model, optimizer, task
 from shoal.assembly.screen import Screen
+from shoal.assembly.step_graph import step_graph
 from shoal.assembly.testing import test_run
 from shoal.assembly.trained import recipe_of, trained_model
 
@@ -26,6 +27,7 @@ __all__ = [
     "model",
     "optimizer",
     "recipe_of",
+    "step_graph",
     "task",
     "test_run",
     "trained_model",

@@ -42,7 +42,7 @@ from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine
 from shoal.training.evaluation import as_row
 from shoal.training.plan import Plan, decide, threads_kept
 from shoal.training.precision import matmul_precision
-from shoal.training.seams import AVERAGED
+from shoal.training.seams import AVERAGED, Weights
 
 
 def conduct(
@@ -212,21 +212,22 @@ def _finish(
     best = next((c for c in callbacks if isinstance(c, BestWeights) and c.step is not None), None)
     measured: Mapping[str, Any] = best.metrics if best else recorder.last
     metrics = {name: value for name, value in measured.items() if "." in name}
-    test, weights = workshop.evaluation("test"), "best" if best else "raw"
+    counted: Weights = "best" if best else "average" if engine.has_average() else "raw"
+    test = workshop.evaluation("test")
     if test is not None:
-        seen = samples.observer(workshop, "test")
-        (result,) = engine.evaluate(test.batches, weights=weights, observer=seen)
-        final = as_row("test", result)
-        if not best and engine.has_average():
-            (averaged,) = engine.evaluate(test.batches, weights="average")
-            final |= as_row(f"test{AVERAGED}", averaged)
+        seen, final = samples.observer(workshop, "test"), dict[str, float]()
+        if counted == "average":
+            (raw,) = engine.evaluate(test.batches)
+            final |= as_row("test", raw)
+        (result,) = engine.evaluate(test.batches, weights=counted, observer=seen)
+        final |= as_row(f"test{AVERAGED}" if counted == "average" else "test", result)
         recorder.rows([Row(0, ending.at.step, ending.at.step / workshop.agenda.per_epoch, final)])
         metrics |= final
         if seen is not None:
-            _keep_samples(workshop, folder, recorder, seen, split="test")
+            _keep_samples(workshop, folder, recorder, seen, split="test", weights=counted)
     elif (valid := workshop.evaluation("valid")) and (seen := samples.observer(workshop, "valid")):
-        engine.evaluate(valid.batches, weights=weights, observer=seen)
-        _keep_samples(workshop, folder, recorder, seen, split="valid")
+        engine.evaluate(valid.batches, weights=counted, observer=seen)
+        _keep_samples(workshop, folder, recorder, seen, split="valid", weights=counted)
     recorder.history.sync()
     record.update(
         folder,
@@ -238,16 +239,27 @@ def _finish(
         best={"metric": best.metric, "value": best.value, "step": best.step} if best else None,
         seconds=recorder.seconds,
         times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
+        skipped_updates=engine.skipped(),
         finished=_now(),
     )
+    if skipped := engine.skipped():
+        recorder.screen.say(
+            f"{skipped:,} of {ending.at.step:,} updates were skipped: their gradients overflowed in fp16"
+        )
 
 
 def _keep_samples(
-    workshop: Workshop, folder: RunFolder, recorder: RunRecorder, seen: samples.Observer, *, split: str
+    workshop: Workshop,
+    folder: RunFolder,
+    recorder: RunRecorder,
+    seen: samples.Observer,
+    *,
+    split: str,
+    weights: Weights,
 ) -> None:
     """Write what pages show of predictions; a trained run does not fail for want of it."""
     try:
-        samples.write(folder, seen, workshop.data, split=split)
+        samples.write(folder, seen, workshop.data, split=split, weights=weights)
     except OSError as error:
         recorder.screen.say(f"no sample predictions could be written to {folder.samples}: {error.strerror or error}")
 
@@ -290,6 +302,7 @@ def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen
         screen.say(note)
     plan = engine.plan
     where = f"{plan.device}, {plan.threads} thread{'s' * (plan.threads != 1)}, {plan.execution}"
+    where += f", {recipe.precision}" if recipe.precision != "fp32" else ""
     epoch = f", {agenda.per_epoch:,} an epoch" if "train" in data.sizes else ""
     screen.say(f"{agenda.total:,} steps of {workshop.batch_size} examples{epoch}; {where}")
     screen.detail(f"torch {plan.torch}; signature {workshop.signature}; digests {workshop.digests}")

@@ -21,8 +21,8 @@ from typing import Any
 from tensorboard.plugins.hparams import metadata  # pyright: ignore[reportMissingTypeStubs]
 from tensorboard.summary.writer.record_writer import RecordWriter  # pyright: ignore[reportMissingTypeStubs]
 
-from shoal.datasets.digest import SPLITS
 from shoal.pages.board_files import EVENTS, SUFFIX, event_files
+from shoal.pages.splits import split_of
 from shoal.recipe import Recipe
 from shoal.recipe.flat import hyperparameters
 from shoal.store import RunFolder, read_journal, record
@@ -46,13 +46,13 @@ hparams = proto("plugins.hparams.plugin_data_pb2")
 
 
 def tag(name: str) -> str:
-    """Return what TensorBoard calls a column, so that train and valid are drawn beside each other.
+    """Return what TensorBoard calls a column, so that train, valid and averaged weights are drawn beside each other.
 
-    >>> [tag(name) for name in ("train.loss", "valid.loss", "test.top5.accuracy", "lr")]
-    ['loss/train', 'loss/valid', 'top5.accuracy/test', 'lr']
+    >>> [tag(name) for name in ("train.loss", "valid.loss", "valid_average.loss", "test.top5.accuracy", "lr")]
+    ['loss/train', 'loss/valid', 'loss/valid_average', 'top5.accuracy/test', 'lr']
     """
-    split, dot, metric = name.partition(".")
-    return f"{metric}/{split}" if dot and split in SPLITS else name.replace(".", "/")
+    split = split_of(name)
+    return f"{name.partition('.')[2]}/{split}" if split else name.replace(".", "/")
 
 
 class EventFile:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from shoal.assembly.hushed import FAILURES, cause, hushed
 from shoal.assembly.objects import Objects
 from shoal.assembly.trained import blank_inputs, normalisation_of, recipe_of, trained_model
-from shoal.assembly.weights import weights_of
+from shoal.assembly.weights import kept
 from shoal.datasets import Normalisation
 from shoal.errors import ExportError, InputError
 from shoal.pages.export_targets import Targets, written
@@ -31,48 +31,61 @@ LARGEST = 2**31
 
 
 def export(
-    folder: RunFolder, targets: Targets, objects: Objects = Objects(), *, force: bool, say: Callable[[str], None]
+    folder: RunFolder,
+    targets: Targets,
+    objects: Objects = Objects(),
+    *,
+    which: str | None = None,
+    force: bool,
+    say: Callable[[str], None],
 ) -> None:
-    """Write a run in every form that is wanted.
+    """Write a run in every form that is wanted; `which` weights are raw, average or best, None those that count.
 
-    Raises InputError, before anything is written, for a path that cannot be meant or would be overwritten; StoreError
-    for a run without weights; ExportError for a model that cannot be exported, or a disk that refuses.
+    Raises InputError, before anything is written, for a path that cannot be meant or would be overwritten, and for
+    weights that the run does not have; StoreError for a run without weights; ExportError for a model that cannot be
+    exported, or a disk that refuses.
     """
     targets.check(force=force)
+    if which is not None and targets.weights is None and targets.onnx is None:
+        raise InputError(f"which = {which}: it chooses the weights of --weights and --onnx: expected one of them.")
     with preserved():
+        if targets.weights is not None or targets.onnx is not None:
+            which, _ = kept(folder).chosen(which)
         if targets.weights is not None:
-            write_weights(folder, targets.weights)
+            write_weights(folder, targets.weights, which)
         if targets.onnx is not None:
-            write_onnx(folder, targets.onnx, objects)
+            write_onnx(folder, targets.onnx, objects, which)
         if targets.history is not None:
             write_history(folder, targets.history)
         if targets.tensorboard is not None:
             _write_board(folder, targets.tensorboard, objects, say)
 
 
-def write_weights(folder: RunFolder, path: Path) -> None:
-    """Write the best weights of a run where it kept them, else its last, by the names of the state dict.
+def write_weights(folder: RunFolder, path: Path, which: str | None = None) -> None:
+    """Write the weights of a run that count, or those asked for, by the names of the state dict.
 
-    The file says where they come from: its metadata have `run`, `signature`, `seed`, `recipe` (YAML), and `labels`,
-    `normalisation` and `encoding` (how a raw input is read; JSON) where there are.
+    The file says where they come from: its metadata have `run`, `weights` (raw, average or best), `signature`, `seed`,
+    `recipe` (YAML), and `labels`, `normalisation` and `encoding` (how a raw input is read; JSON) where there are.
     """
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights_of(folder).items()}
-    content = save(tensors, {"format": "pt", **origin(folder)})
+    kind, chosen = kept(folder).chosen(which)
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in chosen.items()}
+    content = save(tensors, {"format": "pt", "weights": kind, **origin(folder)})
     with written(path) as temporary:
         temporary.write_bytes(content)
 
 
-def write_onnx(folder: RunFolder, path: Path, objects: Objects = Objects()) -> None:
+def write_onnx(folder: RunFolder, path: Path, objects: Objects = Objects(), which: str | None = None) -> None:
     """Write a run's model with its weights as ONNX: `inputs` [batch, ...] to `outputs`, for any size of batch.
 
     It takes inputs as they are in the dataset, as float32 (tokens as int64), and normalises them itself.
     """
     _need_onnx()
-    model = Raw(trained_model(folder, objects, normalised=False), normalisation_of(folder)).eval()
+    kind, _ = kept(folder).chosen(which)
+    model = Raw(trained_model(folder, objects, normalised=False, weights=kind), normalisation_of(folder)).eval()
     if sum(value.nbytes for value in model.state_dict().values()) >= LARGEST:
         raise ExportError(f"{folder.label} cannot be exported: one ONNX file holds at most 2 GB. Export --weights.")
     program = _traced(folder, model, blank_inputs(folder))
-    program.model.metadata_props.update(origin(folder))
+    program.model.metadata_props.update({"weights": kind, **origin(folder)})
     with written(path) as temporary:
         program.save(str(temporary), external_data=False)
 

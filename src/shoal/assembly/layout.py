@@ -8,6 +8,8 @@ the choice is part of the plan and not of identity.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -34,4 +36,5 @@ def laid_out(model: nn.Module, *, channels_last: bool) -> nn.Module:
     """Return a model with its convolutions' weights laid out; what passes through them follows."""
     if not channels_last or not any(isinstance(module, nn.Conv2d) for module in model.modules()):
         return model
-    return model.to(memory_format=torch.channels_last)
+    move: Any = model.to  # its memory_format is missing from torch's annotations
+    return move(memory_format=torch.channels_last)

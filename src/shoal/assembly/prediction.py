@@ -80,13 +80,17 @@ class Predictions:
         return cast("list[int]", flags.nonzero().flatten().tolist())
 
 
-def predict(folder: RunFolder, source: Any, objects: Objects = Objects(), *, device: str = "auto") -> Predictions:
+def predict(
+    folder: RunFolder, source: Any, objects: Objects = Objects(), *, device: str = "auto", weights: str | None = None
+) -> Predictions:
     """Return the predictions of a run's trained network for paths or an array of inputs.
+
+    `weights` are raw, average or best; None takes those that count.
 
     Raises InputError for what is no input of this run, and for one that is not finite.
     """
     facts: Mapping[str, Any] = record.read(folder).get("data") or {}
-    model = trained_model(folder, objects)  # says what is missing where the run never started
+    model = trained_model(folder, objects, weights=weights)  # says what is missing where the run never started
     if (facts.get("encoding") or {}).get("kind") == "text":
         raise InputError(f"{folder.label} was trained on text, which is sampled: run.sample(prompt).")
     given = read_inputs(source, facts)

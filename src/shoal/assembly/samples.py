@@ -1,4 +1,4 @@
-"""`samples/` of a run: what its final weights predict, as plain files that a page shows without torch.
+"""`samples/` of a run: what the weights that count predict, as plain files that a page shows without torch.
 
     samples.json      the split, the confusion matrix, predictions at fixed places, the worst mistakes (or, for other
                       targets, pairs, counts by label, the hardest blocks of a text)
@@ -38,12 +38,15 @@ def observer(workshop: Workshop, split: str) -> Observer | None:
     return observer_for(data, total=data.sizes[split], multilabel=several, device=workshop.device)
 
 
-def write(folder: RunFolder, seen: Observer, data: Data, *, split: str) -> None:
-    """Write what an observer of a split saw; nothing where it saw nothing that can be shown. May raise OSError."""
+def write(folder: RunFolder, seen: Observer, data: Data, *, split: str, weights: str = "raw") -> None:
+    """Write what an observer of a split saw; nothing where it saw nothing that can be shown. May raise OSError.
+
+    `weights` says which predicted: raw, best or average.
+    """
     told = seen.told()
     if told is None:
         return
-    head = {"format": FORMAT, "split": split, "examples": data.sizes[split]}
+    head = {"format": FORMAT, "split": split, "weights": weights, "examples": data.sizes[split]}
     labels = list(data.labels) if data.labels else None
     pictures = _pictures(told, data)
     if told["kind"] == "classification":

@@ -55,10 +55,12 @@ def sample(
     objects: Objects = Objects(),
     tokenizer: Any = None,
     device: str = "cpu",
+    weights: str | None = None,
 ) -> Iterator[str]:
     """Yield the text that a run's model adds to a prompt, piece by piece; an empty prompt is a new line.
 
-    Raises InputError where the run was not trained on text.
+    `weights` are raw, average or best; None takes those that count. Raises InputError where the run was not trained on
+    text.
     """
     facts: dict[str, Any] = record.read(folder).get("data") or {}
     encoding: dict[str, Any] = facts.get("encoding") or {}
@@ -73,7 +75,7 @@ def sample(
             f"{facts.get('classes')}: pass the one that it was trained with."
         )
     where = choose(device)
-    model = trained_model(folder, objects).to(where)
+    model = trained_model(folder, objects, weights=weights).to(where)
     started = _tokens(known, prompt) or _start(known)
     return _pieces(model, known, started, int(encoding["context"]), sampling, where)
 

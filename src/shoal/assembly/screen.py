@@ -1,15 +1,17 @@
 """What a person sees while a run trains: a line an evaluation, a progress bar in a terminal, plain lines in a pipe,
 one display that changes in place in a notebook.
 
-Everything said is in `train.log` too. A screen that goes away (a closed pipe, a hung-up terminal) does not stop the
-training. Lines are written to a terminal a few times a second, together: small models evaluate faster than that.
+Everything said is in `train.log` too. A metric of averaged weights stands behind that of the weights as they are, after
+the word avg. In a terminal a line that is too long is broken between its cells. A screen that goes away (a closed pipe,
+a hung-up terminal) does not stop the training. Lines are written to a terminal a few times a second, together: small
+models evaluate faster than that.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
@@ -17,9 +19,28 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from shoal.assembly.notebook import NotebookBar, in_notebook
+from shoal.pages.splits import AVERAGED
 from shoal.store import RunFolder
 
 FLUSH_SECONDS = 0.1
+GAP = "  "
+
+
+def broken(cells: Sequence[str], width: int) -> str:
+    """Return the cells of a line, in as many lines as they need; those after the first begin under the second cell.
+
+    >>> print(broken(["step 9", "train.loss 0.1000", "valid.loss 0.2000"], 30))
+    step 9  train.loss 0.1000
+            valid.loss 0.2000
+    """
+    lines, margin = [cells[0]], " " * len(cells[0])
+    for cell in cells[1:]:
+        longer = f"{lines[-1]}{GAP}{cell}"
+        if len(longer) <= width or lines[-1] == margin:
+            lines[-1] = longer
+        else:
+            lines.append(f"{margin}{GAP}{cell}")
+    return "\n".join(lines)
 
 
 class Screen:
@@ -93,12 +114,12 @@ class Screen:
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Show one row of history as a line."""
-        line = self._line(row)
-        self._log(line)
+        cells = self._line(row)
+        self._log(GAP.join(cells))
         if self.display is not None:
             self.display.measured(int(row["step"]), self._cells(row))
             return
-        self._out(line)
+        self._out(broken(cells, self.console.width) if self.console.is_terminal else GAP.join(cells))
         if time.monotonic() - self.flushed >= FLUSH_SECONDS:
             self._flush()
 
@@ -131,16 +152,26 @@ class Screen:
         assert self.bar is not None
         self.bar.update(self.bar.task_ids[0], completed=step, rate=rate, refresh=True)
 
-    def _line(self, row: Mapping[str, Any]) -> str:
+    def _line(self, row: Mapping[str, Any]) -> list[str]:
         cells = [f"step {row['step']:>{len(f'{self.total:,}')},}", f"epoch {row['epoch']:6.2f}"]
         for name, text in self._cells(row).items():
             self.widths[name] = max(self.widths.get(name, 0), len(text))
             cells.append(f"{name} {text:>{self.widths[name]}}")
-        return "  ".join(cells)
+        return cells
 
     def _cells(self, row: Mapping[str, Any]) -> dict[str, str]:
-        measured = {name: value for name, value in row.items() if name not in ("step", "epoch")}
-        return {name: f"{value:.4g}" if name == "lr" else f"{value:.4f}" for name, value in measured.items()}
+        """Every metric's name and value; that of averaged weights behind the value without averaging, where it is."""
+        cells: dict[str, str] = {}
+        for name, value in row.items():
+            if name in ("step", "epoch"):
+                continue
+            text = f"{value:.4g}" if name == "lr" else f"{value:.4f}"
+            beside = name.replace(f"{AVERAGED}.", ".", 1)
+            if beside != name and beside in cells:
+                cells[beside] += f" avg {text}"
+            else:
+                cells[name] = text
+        return cells
 
     def _log(self, text: str) -> None:
         if self.log is not None:

@@ -1,21 +1,43 @@
-"""Measure a trained run again on a split: what `shoal test` does."""
+"""Measure a trained run again on a split: what `shoal test` does.
+
+As training measured it: the same batches, precision, layout in memory and number of threads, so that under the same
+device and version of torch the numbers are those that were recorded, to the last bit.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from shoal import datasets
-from shoal.assembly.devices import choose
+from shoal.assembly.devices import choose, determinism
+from shoal.assembly.layout import laid_out
 from shoal.assembly.objects import Objects
 from shoal.assembly.purpose import build_task, evaluation_batch
-from shoal.assembly.trained import normalisation_of, recipe_of, trained_model
+from shoal.assembly.trained import network, normalisation_of, recipe_of
+from shoal.assembly.weights import Kept, kept
 from shoal.datasets import Data
-from shoal.errors import DataError, StoreError
+from shoal.errors import DataError, InputError, StoreError, unknown
 from shoal.recipe import Recipe, parse
 from shoal.recipe.parts import DatasetPart
 from shoal.store import RunFolder, record
 from shoal.training.evaluation import as_row, evaluate
+from shoal.training.plan import threads_kept
+from shoal.training.precision import Precision, as_float32, autocasting, check_precision, matmul_precision
+from shoal.training.seams import AVERAGED, Weights
+from shoal.training.weights import load_weights
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Metrics by name, and which weights (raw, average, best) were measured under which name of the split."""
+
+    metrics: dict[str, float]
+    weights: dict[str, Weights]
 
 
 def test_run(
@@ -25,16 +47,23 @@ def test_run(
     path: str | None = None,
     device: str = "auto",
     split: str = "test",
-) -> dict[str, float]:
-    """Return the metrics of a run's best weights (its last, where it kept none) on a split, named `test.accuracy`.
+    weights: str | None = None,
+    precision: str | None = None,
+) -> Tested:
+    """Return the metrics of a run on a split.
 
-    `path` measures on other data: on their test split, or on all of them where they have no splits. Raises DataError
-    where the data are not those of the training and no path says so.
+    `test.accuracy` is of the best weights where the run kept them, else of the last; where there is an average then,
+    `test_average.accuracy` is of it. `weights` chooses one of raw, average, best. `path` measures on other data: on
+    their test split, or on all of them where they have no splits. `precision` is that of the training where it is None.
+
+    Raises DataError where the data are not those of the training and no path says so, InputError for weights that the
+    run does not have, RecipeError for a precision that the device lacks.
     """
     facts = record.read(folder)
     known: dict[str, Any] = facts.get("data") or {}
     recipe = with_path(recipe_of(folder), path or known.get("path"))
-    model = trained_model(folder, objects, normalised=False)
+    model = network(folder, objects)
+    measured_weights = _measured(kept(folder), split, weights)
     _refuse_missing(folder, recipe, objects, facts, path)
     same = path is None and recipe.dataset.name != "text"  # a text may have been read with the tokens of another run
     own = objects if path is None else replace(objects, dataset=None)  # a path says that other data are meant
@@ -58,6 +87,8 @@ def test_run(
             f"split={list(data.splits)[-1]}."
         )
     where = choose(device)
+    computed = _precision(precision or recipe.precision)
+    check_precision(computed, where)
     task = build_task(recipe, data, objects, where)
     batches = datasets.batches(
         data.splits[measured],
@@ -69,7 +100,44 @@ def test_run(
         training=False,
         pad=False,
     )
-    return as_row(split, evaluate(model.to(where), task, batches, seed=recipe.seed))
+    plan: dict[str, Any] = facts.get("plan") or {}
+    model = laid_out(model.to(where), channels_last=bool(plan.get("channels_last"))).eval()
+
+    def forward(inputs: Any) -> Tensor:
+        with autocasting(computed, where):
+            outputs = model(inputs)
+        return as_float32(outputs)
+
+    metrics: dict[str, float] = {}
+    with matmul_precision(computed), determinism(recipe.deterministic), threads_kept():
+        _take_threads(plan, where)
+        for name, (_, tree) in measured_weights.items():
+            load_weights(model, tree)
+            metrics |= as_row(name, evaluate(forward, task, batches, seed=recipe.seed))
+    return Tested(metrics, {name: kind for name, (kind, _) in measured_weights.items()})
+
+
+def _measured(trained: Kept, split: str, wanted: str | None) -> dict[str, tuple[Weights, Mapping[str, Tensor]]]:
+    """The weights to measure, by the name that the split has for them."""
+    if wanted is None and trained.counting == "average":
+        return {split: trained.chosen("raw"), f"{split}{AVERAGED}": trained.chosen("average")}
+    kind, tree = trained.chosen(wanted)
+    return {f"{split}{AVERAGED}" if kind == "average" else split: (kind, tree)}
+
+
+def _precision(text: str) -> Precision:
+    known: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
+    for precision in known:
+        if precision == text:
+            return precision
+    raise InputError(f"precision = {text}: {unknown('precision', text, known)}")
+
+
+def _take_threads(plan: Mapping[str, Any], device: torch.device) -> None:
+    """Compute with the threads of a plan, on which last bits depend."""
+    planned = plan.get("threads")
+    if device.type == "cpu" and isinstance(planned, int) and planned not in (0, torch.get_num_threads()):
+        torch.set_num_threads(planned)
 
 
 def _refuse_missing(

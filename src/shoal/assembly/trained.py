@@ -1,4 +1,4 @@
-"""A trained run's network, from its folder: the recipe, the recorded shapes, and the weights that count."""
+"""A trained run's network, from its folder: the recipe, the recorded shapes, and its weights."""
 
 from __future__ import annotations
 
@@ -38,12 +38,25 @@ def normalisation_of(folder: RunFolder) -> Normalisation | None:
     return Normalisation.from_plain(plain) if plain else None
 
 
-def trained_model(folder: RunFolder, objects: Objects = Objects(), *, normalised: bool = True) -> nn.Module:
-    """Return a run's network in eval mode, on the CPU, with its trained weights.
+def trained_model(
+    folder: RunFolder, objects: Objects = Objects(), *, normalised: bool = True, weights: str | None = None
+) -> nn.Module:
+    """Return a run's network in eval mode, on the CPU, with its trained weights: those that count, or those asked for.
 
     With `normalised` it takes inputs as they are in the dataset, and normalises them as in training first.
-    Raises StoreError where the model was passed from Python and is not passed again.
+    Raises StoreError where the model was passed from Python and is not passed again, InputError for weights (raw,
+    average, best) that the run does not have.
     """
+    model = network(folder, objects)
+    load_weights(model, weights_of(folder, weights))
+    constants = normalisation_of(folder)
+    if normalised and constants is not None:
+        model.register_forward_pre_hook(_normalising(constants))
+    return model.eval()
+
+
+def network(folder: RunFolder, objects: Objects = Objects()) -> nn.Module:
+    """Return a run's network with initial weights, on the CPU; raises StoreError where it cannot be built."""
     recipe, facts = recipe_of(folder), record.read(folder).get("data")
     if recipe.model.name == "external" and objects.model is None:
         source = getattr(recipe.model, "source", "")
@@ -53,12 +66,7 @@ def trained_model(folder: RunFolder, objects: Objects = Objects(), *, normalised
         )
     if not facts:
         raise StoreError(f"{folder.label} was never started: its record has no shapes to build the model with.")
-    model = build_model(recipe, objects, input_shape=tuple(facts["input_shape"]), outputs=int(facts["outputs"]))
-    load_weights(model, weights_of(folder))
-    constants = normalisation_of(folder)
-    if normalised and constants is not None:
-        model.register_forward_pre_hook(_normalising(constants))
-    return model.eval()
+    return build_model(recipe, objects, input_shape=tuple(facts["input_shape"]), outputs=int(facts["outputs"]))
 
 
 def blank_inputs(folder: RunFolder, count: int = 2) -> torch.Tensor:

@@ -19,6 +19,7 @@ from shoal.datasets.items import fetch
 from shoal.datasets.stream_batches import read
 from shoal.errors import RecipeError, ShoalError, TrainingError
 from shoal.tasks import Task, check_loss
+from shoal.training.trial import said
 from shoal.training.weights import evaluating
 
 T = TypeVar("T")
@@ -81,8 +82,7 @@ def _run(call: Callable[[], T], failed: str, advice: str = "") -> T:
     except ShoalError:
         raise
     except Exception as error:  # the boundary to the user's code: what it raised is the cause
-        text = str(error).partition("\n")[0].rstrip(".")
-        raise RecipeError(f"{failed}: {type(error).__name__}: {text}{_place(error)}.{advice}") from error
+        raise RecipeError(f"{failed}: {said(error)}{_place(error)}.{advice}") from error
 
 
 def _place(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """The command line: what may be said, and which function does it.
 
 Each command imports its work when it is called, so that `shoal --help` and `shoal ls` answer at once; only `train`,
-`test` and `predict` import torch. It is `click` and not `typer`, which imports pydantic to convert the value of any
-option.
+`test`, `predict` and `graph` import torch. It is `click` and not `typer`, which imports pydantic to convert the value
+of any option.
 """
 
 from __future__ import annotations
@@ -206,10 +206,12 @@ def logs(run: str, *, follow: bool, lines: int | None, runs: Path) -> int:
 @options.json
 @options.verbose
 def measure(run: str, words: tuple[str, ...], *, modules: tuple[str, ...], runs: Path, json: bool, verbose: int) -> int:
-    """Measure a trained run again, on its test split or on other data.
+    """Measure a trained run again, on its test split or on other data: with its best weights, else with the last and
+    with averaged ones where it has them, else with the last. As training did it: batches, precision, threads.
 
     \b
       shoal test digits
+      shoal test digits weights=raw
       shoal test 3f9a dataset.path=OTHER_DATA
       shoal test 3f9a/seed-0 split=valid device=cpu
     """
@@ -233,6 +235,9 @@ def measure(run: str, words: tuple[str, ...], *, modules: tuple[str, ...], runs:
 )
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of a text: which one is drawn (0).")
 @click.option("--device", default="auto", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1, mps, or auto.")
+@click.option(
+    "--weights", metavar="WHICH", help="raw, average or best; by default the best, else averaged ones, else the last."
+)
 @options.modules
 @options.runs
 @options.json
@@ -245,6 +250,7 @@ def predict(
     temperature: float | None,
     seed: int | None,
     device: str,
+    weights: str | None,
     modules: tuple[str, ...],
     runs: Path,
     json: bool,
@@ -261,7 +267,7 @@ def predict(
     """
     from shoal.cli import predict as command  # noqa: PLC0415 imports torch
 
-    choice = command.Choice(top, tokens, temperature, seed, device)
+    choice = command.Choice(top, tokens, temperature, seed, device, weights)
     return command.run(run, inputs, choice, runs=runs, modules=list(modules), json=json)
 
 
@@ -271,6 +277,7 @@ def predict(
 @click.option("--onnx", type=click.Path(path_type=Path), metavar="FILE", help="The model, as FILE.onnx.")
 @click.option("--history", type=click.Path(path_type=Path), metavar="FILE", help="FILE.csv or FILE.parquet.")
 @click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="A folder for TensorBoard.")
+@click.option("--which", metavar="WHICH", help="Which weights: raw, average or best.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite what is there.")
 @options.modules
 @options.runs
@@ -282,12 +289,15 @@ def export(
     onnx: Path | None,
     history: Path | None,
     tensorboard: Path | None,
+    which: str | None,
     force: bool,
     modules: tuple[str, ...],
     runs: Path,
     json: bool,
 ) -> int:
-    """Write a run as files for other programs, in one form or several. Weights are the best where the run kept them.
+    """Write a run as files for other programs, in one form or several.
+
+    Weights are the best where the run kept them, else averaged ones where it has, else the last; or those of --which.
 
     \b
       shoal export digits --weights digits.safetensors
@@ -300,7 +310,52 @@ def export(
     from shoal.pages.export_targets import Targets  # noqa: PLC0415
 
     targets = Targets(weights, onnx, history, tensorboard)
-    return command.run(run, targets, runs=runs, modules=modules, force=force, json=json)
+    return command.run(run, targets, runs=runs, which=which, modules=modules, force=force, json=json)
+
+
+@app.command(short_help="Show the graph of a training step: operations, kernels, times.")
+@click.argument("words", nargs=-1, metavar="[PRESET] [KEY=VALUE]...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to, instead.")
+@click.option("--no-compile", is_flag=True, help="Leave out the kernels after fusion: compiling takes a while.")
+@click.option("--force", is_flag=True, help="Overwrite a file even where it is no graph of Shoal's.")
+@click.option("--config-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with presets of your own.")
+@options.modules
+@options.runs
+@options.json
+def graph(
+    words: tuple[str, ...],
+    *,
+    output: Path | None,
+    no_compile: bool,
+    force: bool,
+    config_dir: Path | None,
+    modules: tuple[str, ...],
+    runs: Path,
+    json: bool,
+) -> int:
+    """Show and save the graph of a training step, as it is captured and as it is compiled. Nothing is trained.
+
+    Shown are the operations that a step comes to, the kernels that inductor fuses them to, and the time of each; the
+    file has every operation in its order. It is written to NAME.graph.txt in the current folder, or to FILE; a
+    FILE.json has the same as data.
+
+    \b
+      shoal graph
+      shoal graph mnist_cnn batch_size=64 --no-compile
+      shoal graph optimizer=sgd -o step.json
+    """
+    from shoal.cli import graph as command  # noqa: PLC0415 imports torch
+
+    return command.run(
+        list(words),
+        file=output,
+        compiling=not no_compile,
+        force=force,
+        runs=runs,
+        config_dir=config_dir,
+        modules=list(modules),
+        json=json,
+    )
 
 
 @app.command(short_help="Delete runs.", epilog=options.RUN_HELP)

@@ -12,12 +12,19 @@ from shoal.store import RunFolder, record, resolve
 
 
 def run(
-    name: str, targets: Targets, *, runs: Path, modules: Sequence[str] = (), force: bool = False, json: bool = False
+    name: str,
+    targets: Targets,
+    *,
+    runs: Path,
+    which: str | None = None,
+    modules: Sequence[str] = (),
+    force: bool = False,
+    json: bool = False,
 ) -> int:
     """Write the files and say which; return the exit code."""
     targets.check(force=force)
     folder = resolve(runs, name)
-    _write(folder, targets, modules, force)
+    _write(folder, targets, which, modules, force)
     if json:
         files = {form: str(path) for form, path in targets.wanted.items()}
         output.results([{**record.result(folder), "files": files}])
@@ -26,8 +33,8 @@ def run(
     return 0
 
 
-def _write(folder: RunFolder, targets: Targets, modules: Sequence[str], force: bool) -> None:
-    if not targets.need_torch:
+def _write(folder: RunFolder, targets: Targets, which: str | None, modules: Sequence[str], force: bool) -> None:
+    if not targets.need_torch and which is None:
         from shoal.pages.history_file import write_history  # noqa: PLC0415 none but the form that is wanted
 
         assert targets.history is not None
@@ -36,4 +43,4 @@ def _write(folder: RunFolder, targets: Targets, modules: Sequence[str], force: b
     from shoal.assembly import export, import_modules  # noqa: PLC0415 imports torch
 
     import_modules(modules)
-    export(folder, targets, force=force, say=output.note)
+    export(folder, targets, which=which, force=force, say=output.note)

@@ -26,6 +26,7 @@ class Choice:
     temperature: float | None
     seed: int | None
     device: str
+    weights: str | None = None
 
 
 def run(name: str, inputs: Sequence[str], choice: Choice, *, runs: Path, modules: list[str], json: bool) -> int:
@@ -39,7 +40,7 @@ def run(name: str, inputs: Sequence[str], choice: Choice, *, runs: Path, modules
     _refuse_settings_of_text(folder, choice)
     if not inputs:
         raise InputError("expected one INPUT at least: files, or a folder of files.")
-    found = predict(folder, list(inputs), device=choice.device)
+    found = predict(folder, list(inputs), device=choice.device, weights=choice.weights)
     rows = found.rows(top=choice.top or 3)
     for note in found.notes:
         output.note(note)
@@ -58,7 +59,7 @@ def _sample(folder: RunFolder, prompt: str, choice: Choice, *, json: bool) -> No
         top=choice.top,
         seed=choice.seed or 0,
     )
-    pieces = sample(folder, prompt, sampling, device=choice.device)
+    pieces = sample(folder, prompt, sampling, device=choice.device, weights=choice.weights)
     if json:
         output.results([{"input": prompt, "predicted": "".join(pieces)}])
         return

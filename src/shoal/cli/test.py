@@ -10,7 +10,8 @@ from shoal.files import to_json
 from shoal.recipe.compose import override
 from shoal.store import record, resolve
 
-KEYS = {"dataset.path": "path", "device": "device", "split": "split"}
+KEYS = {"dataset.path": "path", "device": "device", "split": "split", "weights": "weights", "precision": "precision"}
+WORDS = {"raw": "the last weights", "average": "averaged weights", "best": "the best weights"}
 
 
 def run(name: str, words: list[str], *, runs: Path, modules: list[str], json: bool, verbose: int) -> int:
@@ -25,11 +26,14 @@ def run(name: str, words: list[str], *, runs: Path, modules: list[str], json: bo
             raise InputError(f"unknown key {key}: {hint}shoal test takes: {', '.join(KEYS)}.")
         settings[KEYS[key]] = str(value)
     folder = resolve(runs, name)
-    metrics = test_run(folder, **settings)  # pyright: ignore[reportArgumentType]
+    found = test_run(folder, **settings)  # pyright: ignore[reportArgumentType]
     if json:
-        print(to_json({**record.result(folder), "metrics": metrics}))
-    else:
-        print(f"{folder.label}, measured again:")
-        for metric, value in metrics.items():
-            print(f"  {metric:<16} {value:.4f}")
+        print(to_json({**record.result(folder), "metrics": found.metrics, "weights": found.weights}))
+        return 0
+    print(
+        f"{folder.label}, measured again: {', '.join(f'{name} with {WORDS[w]}' for name, w in found.weights.items())}"
+    )
+    width = max(map(len, found.metrics))
+    for metric, value in found.metrics.items():
+        print(f"  {metric:<{width}}  {value:.4f}")
     return 0

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from shoal.errors import RecipeError, nearest
+from shoal.optim.rule import Hyper
 from shoal.recipe.optimizer_parts import Muon, OptimizerPart, multipliers
 
 Groups = list[dict[str, Any]]
@@ -36,6 +37,15 @@ class NamedGroup:
     lr_multiplier: float = 1.0
     decay: float = 1.0
     rest: bool = False
+
+    def scaled(self, hyper: Hyper) -> Hyper:
+        """Return what the group's rule is to be given, of the whole recipe's hyperparameters."""
+        own = dict(hyper)
+        if self.lr_multiplier != 1:
+            own["lr"] = own["lr"] * self.lr_multiplier
+        if self.decay != 1:
+            own["weight_decay"] = own["weight_decay"] * self.decay if self.decay else 0.0
+        return own
 
 
 def named_groups(part: OptimizerPart, model: nn.Module) -> list[NamedGroup]:

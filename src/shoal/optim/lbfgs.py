@@ -6,13 +6,23 @@ from typing import Any
 
 import torch
 
+from shoal.errors import RecipeError
 from shoal.recipe.optimizer_parts import Lbfgs
 
 Groups = list[dict[str, Any]]
 
 
 def build(part: Lbfgs, groups: Groups) -> torch.optim.Optimizer:
-    """Return torch's class, whose `step` takes a closure that evaluates the loss and its gradients anew."""
+    """Return torch's class, whose `step` takes a closure that evaluates the loss and its gradients anew.
+
+    Raises RecipeError for what would treat parameters differently: it updates all of them as one vector.
+    """
+    for key in ("weight_decay", "lr_multipliers", "decay_multipliers"):
+        if value := getattr(part, key):
+            raise RecipeError(
+                f"optimizer.{key} = {value}: lbfgs updates all parameters as one vector, without {key}. "
+                "Leave it out, or choose another optimizer."
+            )
     return torch.optim.LBFGS(
         groups,
         lr=part.lr,

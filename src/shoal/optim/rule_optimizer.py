@@ -25,10 +25,10 @@ class RuleOptimizer(torch.optim.Optimizer):
     so they are updated together, and one that had no gradient for a while keeps its own count.
     """
 
-    found_inf: Tensor | None = None
-    """1 where this step is to change nothing, on the device; set by whoever knows."""
-    grad_scale: Tensor | None = None
-    """What gradients are to be divided by; `torch.amp.GradScaler` sets it."""
+    found_inf: Tensor | None
+    """1 where this step is to change nothing, on the device; set by whoever knows, and missing otherwise."""
+    grad_scale: Tensor | None
+    """What gradients are to be divided by; `torch.amp.GradScaler` sets it, and takes it away."""
 
     def __init__(self, params: Groups, rules: Sequence[Rule], hyper: Mapping[str, float]) -> None:
         super().__init__(params, dict(hyper))
@@ -87,7 +87,8 @@ class RuleOptimizer(torch.optim.Optimizer):
                 slots[slot][name] = state[slot]
         count = states[0]["step"]
         updated, after = rule.update(named, grads, slots, hyper, count + 1)
-        skip = None if self.found_inf is None else self.found_inf.to(count.device, non_blocking=True) != 0
+        bad: Tensor | None = getattr(self, "found_inf", None)
+        skip = None if bad is None else bad.to(count.device, non_blocking=True) != 0
         counted = _unless(skip, count, count + 1)
         for name, parameter, state in zip(named, parameters, states, strict=True):
             parameter.copy_(_unless(skip, parameter, updated[name]))
@@ -98,9 +99,10 @@ class RuleOptimizer(torch.optim.Optimizer):
 
     def _gradient(self, parameter: nn.Parameter) -> Tensor:
         assert parameter.grad is not None
-        if self.grad_scale is None:
+        scale: Tensor | None = getattr(self, "grad_scale", None)
+        if scale is None:
             return parameter.grad
-        return parameter.grad / self.grad_scale.to(parameter.device, parameter.dtype, non_blocking=True)
+        return parameter.grad / scale.to(parameter.device, non_blocking=True)
 
 
 def _unless(skip: Tensor | None, before: Tensor, after: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """One quantity over the steps as a figure of HTML: a still drawing, which `page.js` lets a reader zoom.
 
-Splits differ by colour (of Okabe and Ito, for any eyes) and by line style; the script gets the same points as JSON.
+Splits differ by colour (of Okabe and Ito, for any eyes) and by line style, and so do averaged weights; what was
+measured once is a diamond, hollow for averaged weights. The script gets the same points as JSON.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from shoal.pages import formats
 from shoal.pages.axes import Axes, Range, around, frame, svg
 from shoal.pages.markup import Html, tag
 from shoal.pages.series import Point, Quantity, Series, lower_is_better, thinned
+from shoal.pages.splits import in_legend
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Style:
 STYLES = {
     "train": Style("train", "#2b88c9"),
     "valid": Style("valid", "#d9731a", "6 4"),
+    "valid_average": Style("valid-average", "#a35fb0", "9 3 2 3"),
     "test": Style("test", "#1a9e77", "2 3"),
+    "test_average": Style("test-average", "#1a9e77", "1 4"),
 }
 OTHER = Style("other", "#2b88c9")
 
@@ -70,7 +74,7 @@ def in_words(quantity: Quantity) -> str:
 
 def _series_in_words(series: Series, *, lower: bool) -> str:
     finite = [point for point in series.points if math.isfinite(point[1])]
-    name = formats.clean(series.name)
+    name = formats.clean(in_legend(series.name))
     if not finite:
         return f"{name}: never finite"
     last = formats.number(finite[-1][1])
@@ -93,9 +97,9 @@ def legend(series: Sequence[Series]) -> Html | None:
 
 def _key(series: Series) -> Html:
     style = STYLES.get(series.name, OTHER)
-    mark = _mark(9, 5, style) if len(series.points) == 1 else _path("M1 5H25", style)
-    drawn = tag("svg", mark, viewBox="0 0 26 10", width=26, height=10, aria_hidden="true")
-    return tag("span", drawn, f" {series.name}", style="white-space:nowrap;margin-right:.9em")
+    mark = _mark(10, 7, style) if len(series.points) == 1 else _path("M1 7H25", style)
+    drawn = tag("svg", mark, viewBox="0 0 26 14", width=26, height=14, aria_hidden="true")
+    return tag("span", drawn, f" {in_legend(series.name)}", style="white-space:nowrap;margin-right:.9em")
 
 
 def _drawn(series: Series, axes: Axes) -> Html:
@@ -132,15 +136,18 @@ def _path(outline: str, style: Style) -> Html:
 
 
 def _mark(x: float, y: float, style: Style) -> Html:
-    """A diamond: a value that was measured once."""
-    outline = f"M{x:g} {y - 5:g}l5 5l-5 5l-5 -5z"
-    return tag("path", d=outline, class_=f"mark {style.kind}", fill=style.colour, stroke="none")
+    """A diamond: a value that was measured once; hollow, so that one behind it is seen, for averaged weights."""
+    hollow = style.kind.endswith("-average")
+    r = 7 if hollow else 5
+    outline = f"M{x:g} {y - r:g}l{r} {r}l-{r} {r}l-{r} -{r}z"
+    colours = {"fill": "none", "stroke": style.colour} if hollow else {"fill": style.colour, "stroke": "none"}
+    return tag("path", d=outline, class_=f"mark {style.kind}", **colours)
 
 
 def _for_script(series: Sequence[Series]) -> list[dict[str, object]]:
     return [
         {
-            "name": formats.clean(one.name),
+            "name": formats.clean(in_legend(one.name)),
             "kind": STYLES.get(one.name, OTHER).kind,
             "dashes": STYLES.get(one.name, OTHER).dashes,
             "points": [[_short(x), _short(y)] for x, y in one.points],

@@ -9,6 +9,7 @@ from shoal.pages import formats
 from shoal.pages.blocks import Block, Heading, Lines, Pairs
 from shoal.pages.metrics_grid import metrics_grid
 from shoal.pages.rendered import Rendered
+from shoal.pages.which_weights import weights_in_words
 
 
 def closing(result: Mapping[str, Any], record: Mapping[str, Any]) -> Rendered:
@@ -17,7 +18,7 @@ def closing(result: Mapping[str, Any], record: Mapping[str, Any]) -> Rendered:
     done: list[tuple[str, str]] = [
         ("steps", f"{formats.number(result['steps'])} in {formats.duration(record.get('seconds'))}"),
         ("ended", formats.clean(record.get("reason") or "")),
-        ("weights", _weights(record)),
+        ("weights", weights_in_words(record)),
         ("folder", folder),
         ("look", f"shoal show {folder}"),
         ("measure", f"shoal test {folder}{_split(record)}"),
@@ -29,11 +30,6 @@ def closing(result: Mapping[str, Any], record: Mapping[str, Any]) -> Rendered:
     if result["metrics"]:
         blocks += [metrics_grid(result["metrics"]), Lines([""])]
     return Rendered([*blocks, Pairs([(name, value) for name, value in done if value])])
-
-
-def _weights(record: Mapping[str, Any]) -> str:
-    best: Mapping[str, Any] | None = record.get("best")
-    return f"the best by {formats.clean(best['metric'])}, of step {formats.number(best['step'])}" if best else ""
 
 
 def _split(record: Mapping[str, Any]) -> str:

@@ -21,11 +21,18 @@ from shoal.pages import formats, ticks
 from shoal.pages.confusion import Matrix, short
 from shoal.pages.sample_files import Classified, Regressed, Samples, read_samples
 from shoal.pages.series import Point, Quantity, hypers, quantities, rate
+from shoal.pages.splits import in_legend, is_averaged
 from shoal.store import RunFolder, read_journal
 
 DPI = 150
 INCHES = (6.0, 3.8)
-STYLES = {"train": ("#0072b2", "-"), "valid": ("#d55e00", "--"), "test": ("#009e73", ":")}
+STYLES = {
+    "train": ("#0072b2", "-"),
+    "valid": ("#d55e00", "--"),
+    "valid_average": ("#cc79a7", "-."),
+    "test": ("#009e73", ":"),
+    "test_average": ("#009e73", (0, (1, 3))),
+}
 OTHER = ("#0072b2", "-")
 MOST_NUMBERS = 25
 """Classes up to which the cells of a confusion matrix are numbered."""
@@ -106,8 +113,11 @@ def _curves(quantity: Quantity) -> Any:
     for series in quantity.series:
         colour, style = STYLES.get(series.name, OTHER)
         x, y = [step for step, _ in series.points], [value for _, value in series.points]
-        marker = "D" if len(series.points) == 1 else None
-        axes.plot(x, y, color=colour, linestyle=style, marker=marker, linewidth=1.8, label=formats.clean(series.name))
+        hollow = {"marker": "D", "fillstyle": "none", "markersize": 11}  # so that one within it is seen
+        alone = hollow if is_averaged(series.name) else {"marker": "D"}
+        mark = alone if len(series.points) == 1 else {}
+        label = formats.clean(in_legend(series.name))
+        axes.plot(x, y, color=colour, linestyle=style, linewidth=1.8, label=label, **mark)
     if quantity.spans_decades:
         axes.set_yscale("log")
     _plain_marks(axes)

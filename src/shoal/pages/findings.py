@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shoal.pages import formats
-from shoal.pages.lenient import inner
+from shoal.pages.lenient import inner, real
 from shoal.pages.series import MAIN, Point, Rows, lower_is_better, points
+from shoal.pages.splits import AVERAGED, is_averaged
+from shoal.pages.which_weights import average_name
 
 FEWEST = 6
 """Evaluations from which a trend can be told."""
@@ -38,6 +40,7 @@ def findings(known: Mapping[str, Any], rows: Rows, *, ended: bool = True) -> lis
         _rate_left(metric, rows),
         _overfitting(rows),
         _gap(rows),
+        _averaged(known),
         _tested(known),
         _gaps(rows),
     ]
@@ -45,12 +48,15 @@ def findings(known: Mapping[str, Any], rows: Rows, *, ended: bool = True) -> lis
 
 
 def _main(known: Mapping[str, Any], rows: Rows) -> str:
-    """The metric that a run is judged by: the one it kept its best weights by, else the one that says most."""
+    """The metric that a run is judged by: the one it kept its best weights by, else the one that says most.
+
+    Of averaged weights, where there are any: they are those that count.
+    """
     kept = inner(known, "best").get("metric")
     names = {key for row in rows for key in row}
     if isinstance(kept, str) and kept in names:
         return kept
-    wanted = [f"{split}.{name}" for split in ("valid", "train") for name in MAIN]
+    wanted = [f"{split}.{name}" for split in (f"valid{AVERAGED}", "valid", "train") for name in MAIN]
     return next((name for name in wanted if name in names), "")
 
 
@@ -174,16 +180,38 @@ def _gap(rows: Rows) -> str:
     return ""
 
 
+def _averaged(known: Mapping[str, Any]) -> str:
+    """Which weights the result is of; where both were measured, how averaged ones compare."""
+    best = inner(known, "best")
+    if best.get("metric") is not None:
+        whose = "averaged weights" if is_averaged(str(best["metric"])) else "the weights"
+        return f"The result is that of the best: {whose} of step {formats.number(best.get('step'))}."
+    metrics = inner(known, "metrics")
+    pairs = [(f"{split}.{name}", f"{split}{AVERAGED}.{name}") for split in ("test", "valid") for name in MAIN]
+    known_pairs = (pair for pair in pairs if all(real(metrics.get(name)) is not None for name in pair))
+    shown = next(known_pairs, None)
+    if shown is None:
+        return ""
+    name = average_name(known)
+    last, averaged = (formats.number(metrics[key]) for key in shown)
+    return (
+        f"Averaged weights{f' ({name})' if name else ''} predict and are exported: {shown[0]} is {averaged} with them, "
+        f"and {last} with the last weights as they are."
+    )
+
+
 def _tested(known: Mapping[str, Any]) -> str:
     metrics, data = inner(known, "metrics"), inner(known, "data")
-    share, size = metrics.get("test.accuracy"), inner(data, "sizes").get("test")
+    averaged = f"test{AVERAGED}.accuracy" in metrics
+    share = metrics.get(f"test{AVERAGED}.accuracy" if averaged else "test.accuracy")
+    size, whose = inner(data, "sizes").get("test"), " with averaged weights" if averaged else ""
     single = data.get("target_shape") == [] and data.get("classes") is not None
     if not (single and isinstance(share, int | float) and isinstance(size, int) and size > 0 and 0 <= share <= 1):
         return ""
     low, high = interval(share, size)
     return (
-        f"On the {formats.count(size)} examples of test, accuracy was {formats.number(float(share))}; another test "
-        f"set of that size could as well have given {low:.3f} to {high:.3f} (95 % interval)."
+        f"On the {formats.count(size)} examples of test, accuracy was {formats.number(float(share))}{whose}; another "
+        f"test set of that size could as well have given {low:.3f} to {high:.3f} (95 % interval)."
     )
 
 

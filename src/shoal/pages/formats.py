@@ -73,6 +73,22 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60} m {whole % 60:02d} s"
 
 
+def moment(seconds: float | None) -> str:
+    """Return a short time with three digits.
+
+    >>> [moment(v) for v in (4.2e-7, 1.43e-4, 0.01234, 0.9999, 2.5, None)]
+    ['0.42 µs', '143 µs', '12.3 ms', '1 s', '2.5 s', '-']
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    value, units = seconds * 1e6, ("µs", "ms")
+    for unit in units:
+        if value < 999.5:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} s" if value < 999.5 else f"{value:,.0f} s"
+
+
 def size(count_bytes: int) -> str:
     """Return a number of bytes.
 

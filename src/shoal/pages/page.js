@@ -110,7 +110,8 @@
         if (one.points.length === 1) {
           const [x, value] = one.points[0];
           if (!drawable(value) || x < shown[0] || x > shown[1]) return [];
-          return [made("path", {class: `mark ${one.kind}`, d: `M${px(x)} ${py(value) - 5}l5 5l-5 5l-5 -5z`})];
+          const r = one.kind.endsWith("-average") ? 7 : 5;
+          return [made("path", {class: `mark ${one.kind}`, d: `M${px(x)} ${py(value) - r}l${r} ${r}l-${r} ${r}l-${r} -${r}z`})];
         }
         let outline = "", joined = false;
         for (const [x, value] of inView(one.points)) {

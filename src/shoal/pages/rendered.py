@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shoal.pages.blocks import Block, Cell, Grid, Heading, Lines, Pairs, plain, text_of, width
+from shoal.pages.splits import AVERAGED
 
 GAP = 2
 SHORTEST = 12
@@ -94,8 +95,8 @@ def _widths(grid: Grid, room: int) -> list[int]:
 
 
 def _broken(title: str) -> str:
-    """A metric's name in two lines: its columns are as narrow as its values."""
-    return title.replace(".", ".\n", 1)
+    """A metric's name in two lines, three for averaged weights: its columns are as narrow as its values."""
+    return title.replace(f"{AVERAGED}.", "_\naverage.", 1).replace(".", ".\n", 1)
 
 
 def _text(cell: str | Cell) -> Text:

@@ -18,12 +18,15 @@ from shoal.pages.chart import chart
 from shoal.pages.findings import findings
 from shoal.pages.lenient import inner, real
 from shoal.pages.markup import Content, Html, tag
+from shoal.pages.metrics_grid import rows_of
 from shoal.pages.report_facts import provenance, recipe
 from shoal.pages.report_samples import predictions
 from shoal.pages.report_time import time_spent
-from shoal.pages.series import MAIN, SPLITS, Rows, hypers, quantities
+from shoal.pages.series import MAIN, Rows, hypers, quantities
+from shoal.pages.splits import split_of, splits_of, title
 from shoal.pages.statuses import advice, status
 from shoal.pages.tables import grid
+from shoal.pages.which_weights import weights_in_words
 from shoal.store import RunFolder, latest, read_journal, record
 
 GENERATOR = "Shoal run page"
@@ -95,20 +98,16 @@ def _result(known: Mapping[str, Any], folder: RunFolder) -> Content:
     found = final or {key: value for key, value in latest(folder.history).items() if "." in key}
     if not found:
         return tag("p", "No metrics have been recorded yet.")
-    large = [name for name in found if name.startswith("test.")] or [
-        name for name in found if name.startswith("valid.")
-    ]
+    splits = splits_of(found)
+    main = "test" if any(split.startswith("test") for split in splits) else "valid"
+    large = [name for name in found if split_of(name).startswith(main)]  # averaged weights beside the others
     large.sort(key=lambda name: MAIN.index(last) if (last := name.partition(".")[2]) in MAIN else len(MAIN))
     shown = [tag("div", name, tag("b", formats.number(found[name]))) for name in large[:4]]
-    splits = [split for split in SPLITS if any(name.startswith(f"{split}.") for name in found)]
-    names = list(dict.fromkeys(name.partition(".")[2] for name in found))
-    rows = [[name, *(formats.number(found.get(f"{split}.{name}")) for split in splits)] for name in names]
+    rows = [[name, *(formats.number(found.get(f"{split}.{name}")) for split in splits)] for name in rows_of(found)]
     note = None if final else tag("p", "The latest metrics; the run has no result yet.", class_="soft")
-    best = inner(known, "best")
-    weights = (
-        f"Weights: the best by {best.get('metric')}, of step {formats.number(best.get('step'))}." if best else None
-    )
-    return [tag("div", shown, class_="result"), note, grid(["metric", *splits], rows), tag("p", weights, class_="soft")]
+    words = weights_in_words(known)
+    weights = tag("p", f"Weights that count: {words}.", class_="soft") if words else None
+    return [tag("div", shown, class_="result"), note, grid(["metric", *map(title, splits)], rows), weights]
 
 
 def _what_happened(folder: RunFolder, known: Mapping[str, Any], history: Rows, *, word: str) -> Html:

@@ -9,6 +9,7 @@ from shoal.files import to_json
 from shoal.pages import formats
 from shoal.pages.lenient import inner, rows_of, texts_of
 from shoal.pages.markup import Content, Html, tag
+from shoal.pages.plan_facts import plan_facts, scaled_rows
 from shoal.pages.tables import facts, grid
 from shoal.store import RunFolder
 
@@ -26,7 +27,16 @@ def recipe(folder: RunFolder, known: Mapping[str, Any]) -> Html:
         identity = inner(inner(known, "identity"), "recipe")
         flat = list(_flat(identity))
         table = facts(flat) if flat else tag("p", "What the recipe says beside the defaults is not recorded.")
-    return tag("section", tag("h2", "Recipe"), table, _full(folder))
+    return tag("section", tag("h2", "Recipe"), table, _scaled(known), _full(folder))
+
+
+def _scaled(known: Mapping[str, Any]) -> Content:
+    """What was trained with in place of what the recipe says, for the batch is another than its values are for."""
+    rows = scaled_rows(known)
+    if not rows:
+        return None
+    words = "The recipe has values for another batch size (scale_from). Trained with:"
+    return [tag("p", words), grid(["key", "in the recipe", "trained with", "why"], rows, numbers_from=4)]
 
 
 def _full(folder: RunFolder) -> Html:
@@ -58,7 +68,7 @@ def value(found: object) -> str:
 
 def provenance(folder: RunFolder, known: Mapping[str, Any]) -> Html:
     """Return the section: data, plan, versions, command, source."""
-    source, plan, data = inner(known, "provenance"), inner(known, "plan"), inner(known, "data")
+    source, data = inner(known, "provenance"), inner(known, "data")
     versions = ", ".join(f"{name} {version}" for name, version in inner(source, "versions").items())
     sizes = ", ".join(f"{split} {formats.number(size)}" for split, size in inner(data, "sizes").items())
     machine = [
@@ -69,7 +79,7 @@ def provenance(folder: RunFolder, known: Mapping[str, Any]) -> Html:
         ("command", _code(source.get("command"))),
         ("commit", _commit(inner(source, "git"))),
         ("changes", "code.patch holds what was not committed" if folder.patch.exists() else None),
-        ("plan", ", ".join(f"{key} {value(item)}" for key, item in plan.items())),
+        *plan_facts(known),
     ]
     trained = [
         ("run", folder.label),

@@ -29,17 +29,27 @@ def predictions(folder: RunFolder) -> Html:
         return _section(tag("p", f"The samples of this run cannot be shown: {error}"))
     if samples is None:
         return _section(tag("p", "This run has no samples/: they are written when a training ends."))
+    return _section(_whose(samples.weights), _shown(samples))
+
+
+def _whose(weights: str) -> Html | None:
+    """Which weights predicted, where they are not simply the last."""
+    words = {"best": "the best weights", "average": "the averaged weights"}.get(weights)
+    return tag("p", f"Made by {words}.", class_="soft") if words else None
+
+
+def _shown(samples: Samples) -> Content:
     shown = samples.shown
     of = f"Of the {formats.count(samples.examples)} examples of {formats.clean(samples.split)}"
     match shown:
         case Classified():
-            return _section(_classified(shown, samples, of))
+            return _classified(shown, samples, of)
         case Regressed():
-            return _section(_regressed(shown, samples.split))
+            return _regressed(shown, samples.split)
         case Labelled():
-            return _section(_labelled(shown, of))
+            return _labelled(shown, of)
         case _:
-            return _section(_blocks(shown, samples.split))
+            return _blocks(shown, samples.split)
 
 
 def _section(*contents: Content) -> Html:

@@ -10,10 +10,20 @@ from shoal.pages import formats
 from shoal.pages.blocks import Block, Column, Grid, Heading, Lines, Pairs, text_of
 from shoal.pages.curves import Point, curve
 from shoal.pages.metrics_grid import metrics_grid
+from shoal.pages.plan_facts import plan_facts, scaled_rows
+from shoal.pages.splits import split_of
 from shoal.pages.statuses import advice, status
+from shoal.pages.which_weights import weights_in_words
 from shoal.store import RunFolder, latest, read_journal, record
 
-DRAWN = ("train.loss", "valid.loss", "train.accuracy", "valid.accuracy")
+DRAWN = (
+    "train.loss",
+    "valid.loss",
+    "valid_average.loss",
+    "train.accuracy",
+    "valid.accuracy",
+    "valid_average.accuracy",
+)
 OTHERS_DRAWN = 2
 
 Record = Mapping[str, Any]
@@ -28,6 +38,7 @@ def run_page(folder: RunFolder, *, columns: int = 60) -> list[Block]:
         _curves(history, unreadable, columns),
         _data(known),
         _plan(known),
+        _scaled(known),
         _checkpoints(folder),
         _time(folder, known),
         _recipe(folder),
@@ -47,6 +58,7 @@ def _head(folder: RunFolder, known: Record) -> list[Block]:
         ("signature", formats.clean(known.get("signature") or "")),
         ("steps", _steps(known)),
         ("best", _best(known)),
+        ("weights", "" if known.get("best") else weights_in_words(known)),
         ("parameters", formats.number(known["parameters"]) if known.get("parameters") is not None else ""),
     ]
     return [Heading(formats.clean(folder.label)), _pairs(rows)]
@@ -87,12 +99,17 @@ def _metrics(known: Record, row: Mapping[str, Any]) -> list[Block]:
 
 
 def _curves(history: Sequence[Record], unreadable: int, columns: int) -> list[Block]:
-    names = list(dict.fromkeys(name for row in history for name in row if "." in name and not name.startswith("test.")))
+    names = list(dict.fromkeys(name for row in history for name in row if "." in name and not _is_test(name)))
     drawn = [name for name in DRAWN if name in names] or names[:OTHERS_DRAWN]
     lines = [line for name in drawn for line in curve(formats.clean(name), _points(history, name), columns=columns)]
     if unreadable:
         lines.append(f"{unreadable:,} lines of history.jsonl could not be read and were skipped.")
     return [Heading("history"), Lines(lines)] if lines else []
+
+
+def _is_test(name: str) -> bool:
+    """Return whether a metric is of the test split, which is measured once."""
+    return split_of(name).startswith("test")
 
 
 def _points(history: Sequence[Record], name: str) -> list[Point]:
@@ -121,7 +138,7 @@ def _data(known: Record) -> list[Block]:
 
 
 def _plan(known: Record) -> list[Block]:
-    rows = [(formats.clean(key), formats.number(value)) for key, value in _inner(known, "plan").items()]
+    rows = plan_facts(known)
     source = _inner(known, "provenance")
     git = _inner(source, "git")
     commit = f"{formats.clean(git.get('commit'))}{', with changes that are not committed' if git.get('dirty') else ''}"
@@ -132,6 +149,12 @@ def _plan(known: Record) -> list[Block]:
         ("command", formats.clean(source.get("command") or "")),
     ]
     return [Heading("plan and provenance"), _pairs(rows)] if any(value for _, value in rows) else []
+
+
+def _scaled(known: Record) -> list[Block]:
+    rows = scaled_rows(known)
+    columns = [Column("key"), Column("recipe", right=True), Column("trained with", right=True), Column("why")]
+    return [Heading("rescaled for the batch size (scale_from)"), Grid(columns, rows)] if rows else []
 
 
 def _checkpoints(folder: RunFolder) -> list[Block]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from shoal.pages import formats
 from shoal.pages.blocks import Cell, Column, Grid, text_of
+from shoal.pages.splits import AVERAGED, is_averaged
 from shoal.pages.statuses import status
 from shoal.store import Summary
 
@@ -19,7 +20,7 @@ def runs_grid(runs: Sequence[Summary], metrics: Sequence[str], *, now: datetime 
     With `now`, times are how long ago; without, they are date and time.
     """
     columns = [Column("status"), Column("run"), Column("steps", right=True)]
-    columns += [Column(formats.clean(metric), right=True, named=True) for metric in metrics]
+    columns += [Column(formats.clean(m), right=True, named=True, spare=is_averaged(m)) for m in metrics]
     columns += [Column("started"), Column("reason", spare=True)]
     rows = [_row(run, metrics, now) for run in runs]
     if not any(text_of(row[-1]) for row in rows):
@@ -30,12 +31,17 @@ def runs_grid(runs: Sequence[Summary], metrics: Sequence[str], *, now: datetime 
 def usual_metrics(runs: Sequence[Summary]) -> list[str]:
     """Return the metrics to show where none are asked for: of test and of valid the one that says most.
 
+    Where runs have averaged weights, theirs stands beside the first of them that was measured.
+
     >>> usual_metrics([])
     []
     """
     names = {name for run in runs for name in run.metrics}
     chosen = (sorted((name for name in names if name.startswith(f"{split}.")), key=_rank) for split in SPLITS)
-    return [ranked[0] for ranked in chosen if ranked]
+    usual = [ranked[0] for ranked in chosen if ranked]
+    averaged = [name.replace(".", f"{AVERAGED}.", 1) for name in usual]
+    known = next((place for place, name in enumerate(averaged) if name in names), None)
+    return usual if known is None else [*usual[: known + 1], averaged[known], *usual[known + 1 :]]
 
 
 def _rank(name: str) -> tuple[bool, bool, str]:

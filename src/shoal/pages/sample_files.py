@@ -84,11 +84,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Samples:
-    """What `samples/` holds."""
+    """What `samples/` holds; `weights` are those that predicted (raw, best or average), where it is told."""
 
     split: str
     examples: int
     shown: Classified | Regressed | Labelled | Sequence[Block]
+    weights: str = ""
 
 
 def read_samples(folder: RunFolder) -> Samples | None:
@@ -118,7 +119,8 @@ def _parsed(folder: RunFolder, content: bytes) -> Samples:
         "multilabel": lambda: _labelled(told),
         "language_modelling": lambda: [_block(row) for row in rows_of(told, "worst")],
     }
-    return Samples(str(told["split"]), int(told["examples"]), kinds[told["kind"]]())
+    weights = str(told.get("weights") or "")
+    return Samples(str(told["split"]), int(told["examples"]), kinds[told["kind"]](), weights)
 
 
 def _classified(folder: RunFolder, told: dict[str, Any]) -> Classified:

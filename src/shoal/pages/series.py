@@ -7,22 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shoal.pages.splits import split_of, splits_of
+
 Rows = Sequence[Mapping[str, Any]]
 Point = tuple[float, float]
-SPLITS = ("train", "valid", "test")
 MOST = 600
 """Points of a series that are drawn."""
 FALLING = ("loss", "error", "mse", "mae", "huber", "perplexity", "bits_per_character")
 """Metrics that fall as a run gets better, by their last word."""
 MAIN = ("bits_per_character", "accuracy", "r2", "f1", "perplexity", "mae", "loss")
 """Metrics by how much they say of a run, the first most."""
+OF_CLIPPING = {"grad_norm": "norm of the gradient", "clipped": "share of clipped steps"}
+"""What clipping adds to train, which is no metric of a task, and what a chart calls it."""
 LOG_SPAN = 30.0
 """How much the largest value must be of the smallest for a logarithmic axis to help."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """The values of one split over the steps; a value that was not finite is NaN."""
+    """The values of one split (`splits.MEASURED`) over the steps; a value that was not finite is NaN."""
 
     name: str
     points: Sequence[Point]
@@ -68,17 +71,23 @@ def points(rows: Rows, name: str) -> list[Point]:
 
 
 def quantities(rows: Rows) -> list[Quantity]:
-    """Return every metric of a history, loss first, then accuracy; the splits of one metric together."""
-    keys = list(dict.fromkeys(key for row in rows for key in row if "." in key))
-    names = list(dict.fromkeys(key.partition(".")[2] for key in keys if key.partition(".")[0] in SPLITS))
-    names.sort(key=lambda name: ("loss", "accuracy").index(name) if name in ("loss", "accuracy") else 2)
+    """Return every metric of a history, loss first, then accuracy, clipping last; the splits of one metric together."""
+    keys = dict.fromkeys(key for row in rows for key in row if split_of(key))
+    names, splits = list(dict.fromkeys(key.partition(".")[2] for key in keys)), splits_of(keys)
+    names.sort(key=_place)
     found = [
         Quantity(
-            name, [Series(split, points(rows, f"{split}.{name}")) for split in SPLITS if f"{split}.{name}" in keys]
+            OF_CLIPPING.get(name, name),
+            [Series(split, points(rows, f"{split}.{name}")) for split in splits if f"{split}.{name}" in keys],
         )
         for name in names
     ]
     return [quantity for quantity in found if quantity.values]
+
+
+def _place(name: str) -> int:
+    first = ("loss", "accuracy")
+    return first.index(name) if name in first else 3 if name in OF_CLIPPING else 2
 
 
 def hypers(rows: Rows) -> list[Quantity]:

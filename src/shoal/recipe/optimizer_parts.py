@@ -215,8 +215,9 @@ class Muon(OptimizerPart):
     """Muon (Jordan et al. 2024): the momentum of a matrix is made orthogonal by Newton-Schulz iterations.
 
     Matrices and convolution kernels (as [out, rest]) are updated so; embeddings, biases, norms and whatever else is no
-    matrix, by AdamW. `adjust_lr` defaults to the scale of arXiv 2502.16982, equation 4, where torch's default is
-    `original`: steps then have the size of AdamW's, and one learning rate serves both.
+    matrix, by AdamW. Two defaults are not torch's. `adjust_lr` is the scale of arXiv 2502.16982, equation 4, not
+    `original`: steps then have the size of AdamW's, and one learning rate serves both. `matmul` is float32, not
+    bfloat16, which is slower than float32 on most CPUs.
     """
 
     name: Literal["muon"] = "muon"
@@ -225,8 +226,10 @@ class Muon(OptimizerPart):
     momentum: Float = setting(0.95, "momentum of the matrices", identity=0.95, ge=0, lt=1, stackable=True)
     nesterov: Flag = setting(True, "Nesterov's momentum", identity=True)
     iterations: Int = setting(5, "Newton-Schulz iterations", identity=5, ge=1, le=99)
-    matmul: Literal["bfloat16", "float32"] = setting(
-        "bfloat16", "precision of the Newton-Schulz iterations", identity="bfloat16"
+    matmul: Literal["float32", "bfloat16"] = setting(
+        "float32",
+        "precision of the Newton-Schulz iterations; bfloat16 pays for large matrices on a GPU",
+        identity="float32",
     )
     adjust_lr: Literal["match_rms_adamw", "original", "none"] = setting(
         "match_rms_adamw",
@@ -294,7 +297,7 @@ class Lbfgs(OptimizerPart):
 
     name: Literal["lbfgs"] = "lbfgs"
     lr: Float = setting(1.0, "length of a step along the quasi-Newton direction", identity=ALWAYS, gt=0)
-    weight_decay: Float = setting(0.0, "L-BFGS has none: 0", identity=0.0, ge=0)
+    weight_decay: Float = setting(0.0, "L-BFGS has none: expected 0", identity=0.0, ge=0)
     iterations: Int = setting(20, "most iterations of a step", identity=20, ge=1)
     evaluations: Int | None = setting(
         None, "most evaluations of the loss in a step; null is 5/4 of iterations", identity=None, ge=1
@@ -303,13 +306,3 @@ class Lbfgs(OptimizerPart):
     tolerance_change: Float = setting(1e-9, "a step ends where loss and weights change by no more", identity=1e-9, ge=0)
     history: Int = setting(100, "updates that the curvature is estimated from", identity=100, ge=1)
     line_search: Literal["none", "strong_wolfe"] = setting("none", "how the length of a step is found", identity="none")
-
-    @model_validator(mode="after")
-    def _one_group(self) -> Lbfgs:
-        for key in ("weight_decay", "lr_multipliers", "decay_multipliers"):
-            if getattr(self, key):
-                raise ValueError(
-                    f"lbfgs updates all parameters as one vector, without {key}: leave it out, or choose another "
-                    "optimizer"
-                )
-        return self

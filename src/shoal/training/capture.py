@@ -2,7 +2,8 @@
 
 A recorded step has no autograd, no module calls and no Python of the user's in it. Recording runs the step once on
 clones; what depends on more than the tensors that are given (a branch on a value, a counter of Python's) is refused, or
-found out by `recorded.RecordedStep`, which compares two recordings and tries the replay against the eager step.
+found out by `recorded.RecordedStep`, which compares two recordings and tries the replay against the eager step. A
+branch written with `torch.cond` is one operation of the graph, with a graph of its own for either branch (`branches`).
 
 Placeholders are the state's tensors in a fixed order, then inputs, targets, index and the hypers. The state never moves
 in memory, so views of it are made once, when the graph is bound to it, and not at every step.
@@ -20,6 +21,8 @@ from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
+from shoal.training.branches import COND, branches_of, taken
+from shoal.training.phases import noted
 from shoal.training.program import Program, State
 
 ATEN = torch.ops.aten
@@ -111,13 +114,16 @@ def record(program: Program, state: State, batch: Sequence[Tensor], hyper: Seque
         inputs, targets, index = tensors[count : count + 3]
         program(shaped(state, tensors[:count]), inputs, targets, index, tensors[count + 3 :])
 
-    graph = make_fx(step)(*flat(state), *batch, *hyper)
+    with noted(program.model):
+        graph = make_fx(step)(*flat(state), *batch, *hyper)
     return simplified(graph)
 
 
 def simplified(module: fx.GraphModule) -> fx.GraphModule:
     """Take out what only autograd needed: `detach`, and matrices that are transposed twice."""
     graph = module.graph
+    for inner in branches_of(module).values():
+        simplified(inner)
     for node in list(graph.nodes):
         if node.op == "call_function" and node.target is ATEN.detach.default:
             node.replace_all_uses_with(node.args[0])
@@ -139,10 +145,10 @@ def bound(module: fx.GraphModule, state: State) -> Callable[..., Any]:
     graph, known = module.graph, dict[fx.Node, Any]()
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
     known.update(zip(placeholders, tensors, strict=False))
-    for node in graph.nodes:
-        if node.op == "call_function" and _lasts(node) and all(before in known for before in node.all_input_nodes):
-            arguments: Any = map_arg((node.args, node.kwargs), known.__getitem__)
-            known[node] = node.target(*arguments[0], **arguments[1])
+    for node in lasting(module, len(tensors)):
+        arguments: Any = map_arg((node.args, node.kwargs), known.__getitem__)
+        call: Any = node.target
+        known[node] = call(*arguments[0], **arguments[1])
     outer = [
         node
         for node in known
@@ -155,11 +161,8 @@ def bound(module: fx.GraphModule, state: State) -> Callable[..., Any]:
             extra = graph.placeholder(f"view_of_state_{number}")
             node.replace_all_uses_with(extra)
     graph.eliminate_dead_code()
-    for node in graph.nodes:
-        if node.op == "call_function":
-            node.target = direct(node.target)
+    _call_directly(module)
     graph.lint()
-    module.recompile()
     fixed = [*(known[node] for node in views), *tensors]
     forward = module.forward
 
@@ -167,6 +170,19 @@ def bound(module: fx.GraphModule, state: State) -> Callable[..., Any]:
         forward(*fixed, *rest)
 
     return replay
+
+
+def lasting(module: fx.GraphModule, count: int) -> list[fx.Node]:
+    """Return the operations whose result is the same at every step, in order; the first `count` inputs are the state.
+
+    They are done once, when a graph is bound, and are no part of a replay.
+    """
+    placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+    found = dict.fromkeys(placeholders[:count])
+    for node in module.graph.nodes:
+        if node.op == "call_function" and _lasts(node) and all(before in found for before in node.all_input_nodes):
+            found[node] = None
+    return [node for node in found if node.op == "call_function"]
 
 
 def _lasts(node: fx.Node) -> bool:
@@ -190,8 +206,22 @@ def _is_written(node: fx.Node) -> bool:
     return False
 
 
+def _call_directly(module: fx.GraphModule) -> None:
+    """Let a module's operations, and those of copies of its branches, be called by the shortest way."""
+    for node in module.graph.nodes:
+        if node.op == "call_function":
+            node.target = direct(node.target)
+    for name, inner in branches_of(module).items():
+        own = fx.GraphModule(inner, _copied(inner.graph))
+        _call_directly(own)
+        setattr(module, name, own)
+    module.recompile()
+
+
 def direct(target: Any) -> Any:
     """The function by which Python calls an operation itself: the dispatcher's own door costs a microsecond more."""
+    if target is COND:
+        return taken
     schema: Any = getattr(target, "_schema", None)
     if not isinstance(target, OpOverload) or not schema.name.startswith("aten::"):
         return cast(Any, target)

@@ -28,6 +28,7 @@ from shoal.optim import Fused, NamedGroup, Rule, ascent, averaged, climbed, func
 from shoal.training.loss_scale import LossScale
 from shoal.training.meter import Meter
 from shoal.training.objective import Objective, Part
+from shoal.training.phases import phase
 from shoal.training.treatment import Treatment
 
 Tree = dict[str, Tensor]
@@ -64,13 +65,15 @@ class Unit:
         return torch.cat([tree[name].reshape(-1) for name in self.names])
 
 
-def units_of(model: nn.Module, groups: Sequence[NamedGroup], rules: Mapping[bool, Rule]) -> list[Unit]:
-    """Return the units in which a rule updates a model's parameters."""
+def units_of(
+    model: nn.Module, groups: Sequence[NamedGroup], rules: Mapping[bool, Rule], *, joining: bool = True
+) -> list[Unit]:
+    """Return the units in which a rule updates a model's parameters; without `joining`, each is one alone."""
     parameters = dict(model.named_parameters())
     chosen = [parameters[name] for group in groups for name in group.names]
     dtypes = {(p.dtype, p.device) for p in chosen}
     plain = all(p.is_contiguous() for p in chosen) and len(dtypes) == 1
-    joinable = plain and sum(p.numel() for p in chosen) <= JOINED_NUMBERS
+    joinable = joining and plain and sum(p.numel() for p in chosen) <= JOINED_NUMBERS
     units: list[Unit] = []
     for number, group in enumerate(groups):
         shapes = tuple(parameters[name].shape for name in group.names)
@@ -104,24 +107,21 @@ class Program:
         values = dict(zip(self.names, hyper, strict=True))
         meter = self.meter.over(state["meter"])
         scale = LossScale.over(state["scale"]) if self.treatment.scaled else None
-        parts = self.objective.parts(inputs, targets, index, values, count=self.treatment.parts)
-        weights = {
-            name: piece for unit in self.units for name, piece in unit.split(state["parameters"][unit.label]).items()
-        }
+        with phase("inputs"):
+            parts = self.objective.parts(inputs, targets, index, values, count=self.treatment.parts)
+        with phase("weights"):
+            pieces = [unit.split(state["parameters"][unit.label]) for unit in self.units]
+        weights = {name: piece for own in pieces for name, piece in own.items()}
 
         grads, found = self._gradient(weights, state, state["buffers"], parts, values, meter, scale)
         if self.treatment.sam:
-            moved = dict(
-                zip(
-                    weights,
-                    climbed(list(weights.values()), ascent(list(grads.values()), self.treatment.sam)),
-                    strict=True,
-                )
-            )
+            with phase("climb"):
+                ascended = climbed(list(weights.values()), ascent(list(grads.values()), self.treatment.sam))
+            moved = dict(zip(weights, ascended, strict=True))
             spare = {name: value.clone() for name, value in state["buffers"].items()}
             grads, again = self._gradient(moved, state, spare, parts, values, None, scale)
             found = torch.maximum(found, again)
-        with torch.no_grad():
+        with torch.no_grad(), phase("update"):
             if self.treatment.clip is not None:
                 clipped, norm, was = self.treatment.clip.apply(list(grads.values()), state["clip"])
                 grads = dict(zip(grads, clipped, strict=True))
@@ -146,26 +146,30 @@ class Program:
         leaves = {name: value.detach().requires_grad_() for name, value in weights.items()}
 
         def forward(inputs: Any) -> Any:
-            return functional_call(self.model, {**state["frozen"], **leaves, **buffers}, (inputs,))
+            with phase("forward"):
+                return functional_call(self.model, {**state["frozen"], **leaves, **buffers}, (inputs,))
 
         total: list[Tensor] | None = None
         found = torch.zeros((), device=self.objective.device)
         for part in parts:
             with torch.enable_grad():
-                outputs, losses = self.objective.outputs_and_losses(forward, part, values, check=False)
+                with phase("loss"):
+                    outputs, losses = self.objective.outputs_and_losses(forward, part, values, check=False)
                 each = 1.0 / (len(parts) * max(losses.numel(), 1))
                 share = torch.full(losses.shape, each, dtype=losses.dtype, device=losses.device)
                 start = share if scale is None else share * scale.scale.to(losses.dtype)
-                grads = torch.autograd.grad(losses, list(leaves.values()), start)
-            total = list(grads) if total is None else [a + b for a, b in zip(total, grads, strict=True)]
-            with torch.no_grad():
+                with phase("backward"):
+                    grads = torch.autograd.grad(losses, list(leaves.values()), start)
+            with phase("backward"):
+                total = list(grads) if total is None else [a + b for a, b in zip(total, grads, strict=True)]
+            with torch.no_grad(), phase("measures"):
                 if meter is not None:
                     last = part is parts[-1]
                     meter.add(losses.detach(), outputs.detach(), part.targets, len(part.inputs), last=last)
                     found = meter.bad
         assert total is not None
         if scale is not None:
-            with torch.no_grad():
+            with torch.no_grad(), phase("update"):
                 found = torch.maximum(found, scale.unscale(total))
         return dict(zip(leaves, total, strict=True)), found
 

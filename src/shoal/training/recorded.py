@@ -19,13 +19,14 @@ from shoal import rng
 from shoal.datasets import Batch
 from shoal.errors import CheckpointError, TrainingError
 from shoal.optim import NamedGroup, Rule
+from shoal.training.branches import branches_of, branchless, refused_by_cond
 from shoal.training.capture import bound, flat, record, text
 from shoal.training.compiled import compiled
 from shoal.training.cuda_graph import graphed
 from shoal.training.eager import EagerStep
 from shoal.training.loss_scale import LossScale
-from shoal.training.operations import Timed, timed
-from shoal.training.program import Program, State, Tree, units_of
+from shoal.training.operations import Returned, Timed, timed
+from shoal.training.program import Program, State, Tree, Unit, units_of
 from shoal.training.trial import (
     NotRecordableError,
     Outcome,
@@ -74,6 +75,9 @@ class RecordedStep:
     """
 
     skips_on_device = True
+    units: Sequence[Unit]
+    program: Program
+    state: State
 
     def __init__(
         self,
@@ -90,32 +94,45 @@ class RecordedStep:
         self.objective = eager.objective
         self.device = self.meter.device
         self.compile_seconds = 0.0
+        self.branching = False
         copy = double(eager.model)
         reference = twin(copy)
         wanted = outcome(reference, trial)
         _refuse_counters(wanted.counters)
         self.meter.prepare(reference.meter)
         groups = [without(group, wanted.idle) for group in recording.groups]
-        self.units = units_of(eager.model, [group for group in groups if group.names], recording.rules)
+        groups = [group for group in groups if group.names]
         self.slots = tuple(dict.fromkeys(slot for rule in self.rules.values() for slot in rule.slots))
-        self.program = Program(
-            model=copy,
-            objective=eager.objective,
-            rules=recording.rules,
-            units=self.units,
-            names=eager.names,
-            renamed=recording.renamed,
-            fixed=recording.fixed,
-            treatment=eager.treatment,
-            meter=self.meter,
-            averaged=averaged,
-            fused=execution == "captured",
-        )
-        self.state = self._state(eager, averaged=averaged)
         self.compilations: dict[Any, Callable[..., Any]] = {}
         first, numbers = trial.batches[0]
         self.example = self._hyper(numbers)
-        self.graph = self._recorded(first, self.example, twice=True)
+
+        def attempt(*, joining: bool) -> fx.GraphModule:
+            self.units = units_of(eager.model, groups, recording.rules, joining=joining)
+            self.program = Program(
+                model=copy,
+                objective=eager.objective,
+                rules=recording.rules,
+                units=self.units,
+                names=eager.names,
+                renamed=recording.renamed,
+                fixed=recording.fixed,
+                treatment=eager.treatment,
+                meter=self.meter,
+                averaged=averaged,
+                fused=execution == "captured",
+            )
+            self.state = self._state(eager, averaged=averaged)
+            return self._recorded(first, self.example, twice=True)
+
+        try:
+            self.graph = attempt(joining=True)
+        except NotRecordableError as error:
+            if not refused_by_cond(error.__cause__):
+                raise
+            self.branching = True
+        if self.branching:  # torch.cond takes no tensors that share memory, in evaluations either
+            self.graph = attempt(joining=False)
         self._check(self.graph, first, wanted, TOLERANCE[eager.objective.precision], self._shaken(eager.model, twin))
         self.replays: dict[Any, Callable[..., Any]] = {}
 
@@ -238,8 +255,17 @@ class RecordedStep:
         For a step that is not adopted yet.
         """
         batch, numbers = self.trial.batches[0]
-        tensors = [batch.inputs, batch.targets, batch.index, *self._hyper(numbers)]
-        return timed(self.graph, [*flat(cloned(self.state)), *tensors])
+        state = flat(cloned(self.state))
+        tensors = [*state, batch.inputs, batch.targets, batch.index, *self._hyper(numbers)]
+        return timed(self.graph, tensors, state=len(state), names=list(self.inputs()))
+
+    def inputs(self) -> dict[str, Returned]:
+        """Return what the recording is given, by name in its order: the state, a batch, hypers."""
+        batch, numbers = self.trial.batches[0]
+        state = {f"{group}.{name}": tensor for group, tree in self.state.items() for name, tensor in tree.items()}
+        given = {"inputs": batch.inputs, "targets": batch.targets, "index": batch.index}
+        hyper = dict(zip((f"hyper.{name}" for name in self.names), self._hyper(numbers), strict=True))
+        return {name: Returned.of(tensor) for name, tensor in (state | given | hyper).items()}
 
     def _state(self, eager: EagerStep, *, averaged: bool) -> State:
         """The tensors that the recording writes to: the model's own, but for parameters that are joined."""
@@ -293,7 +319,8 @@ class RecordedStep:
                 "two recordings of a step differ, so it depends on something else than its tensors (a counter, or a "
                 "draw from Python's or NumPy's generator)"
             )
-        return graphs[0]
+        self.branching = bool(branches_of(graphs[0]))
+        return branchless(graphs[0]) if self.device.type == "cuda" else graphs[0]
 
     def _shaken(self, model: nn.Module, twin: Callable[[nn.Module], EagerStep]) -> Callable[[], Outcome]:
         """Return what tries eager steps from weights a last bit away, for where it is needed."""
@@ -371,7 +398,7 @@ class RecordedStep:
         return replay
 
     def _recorded_for(self, batch: Batch, hyper: Sequence[Tensor], state: State) -> Callable[..., Any]:
-        """Return what performs steps on batches of such a shape; generators stay where the step's seed put them."""
+        """Return what performs steps on batches of such a shape; generators stay where this step's seed put them."""
         where = [generator.get_state() for generator in self.trial.generators]
         replay = self._bound(self._recorded(batch, hyper, twice=False), batch, state)
         for generator, standing in zip(self.trial.generators, where, strict=True):

@@ -143,6 +143,11 @@ class SoloEngine:
         largest = torch.nn.utils.get_total_norm([p.detach() for p in self.trained], norm_type=float("inf"))
         return [bool(largest.isfinite().item())]
 
+    def skipped(self) -> int | None:
+        """Return how many updates were skipped for an overflow of fp16; None under other precisions."""
+        scale = self.perform.scale
+        return None if scale is None else int(scale.skipped.item())
+
     def drain(self) -> list[dict[str, float]]:
         """Return and reset what the steps added up to."""
         return [self.meter.drain()]

@@ -199,5 +199,7 @@ def _place(error: Exception) -> str:
 
 
 def said(error: Exception) -> str:
-    """Return what an error says, in one clause."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0].rstrip('.')}"
+    """Return an exception as a clause: its kind, and its first line, with the next where that only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return f"{type(error).__name__}: {first.rstrip('.')}"
