@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from shoal.checkpoints import newest
 from shoal.errors import CheckpointError, NonFiniteError, RecipeError
 from shoal.recipe.compose import compose
 from shoal.store import RunFolder, read_journal, record
+from shoal.training import SoloEngine
 
 QUICK = ["budget.steps=30", "evaluate.every=10", "checkpoint.every=10"]
 
@@ -258,15 +260,18 @@ def test_a_plan_that_cannot_be_repeated_is_said(tmp_path: Path) -> None:
     assert "the plan cannot be repeated (torch 2.0.0 -> " in said
 
 
-def test_resuming_repeats_the_number_of_threads(tmp_path: Path) -> None:
+def test_resuming_repeats_the_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the run alone: whoever trains in a notebook has their own number again afterwards."""
     folder = stopped(tmp_path)
     record.update(folder, plan={**record.read(folder)["plan"], "threads": 2})
-    try:
-        train(tmp_path)
-        assert record.read(folder)["plan"]["threads"] == 2
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
+    seen: list[int] = []
+    step = SoloEngine.step
+    monkeypatch.setattr(SoloEngine, "step", lambda *arguments: seen.append(torch.get_num_threads()) or step(*arguments))
+    shutil.rmtree(folder.checkpoints / "step-00000030")
+    train(tmp_path)
+    assert record.read(folder)["plan"]["threads"] == 2
+    assert set(seen) == {2}
+    assert torch.get_num_threads() == 1
 
 
 def test_the_record_is_valid_json_with_the_contracts_keys(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from shoal.assembly.purpose import evaluation_batch
 from shoal.datasets import Data
-from shoal.recipe import parse
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def trained(work: Workshop, execution: str) -> tuple[list[Tensor], list[str], st
     work.check()
     said: list[str] = []
     step: Any = work.stepping.step(execution, said.append)
+    if step.execution != "eager":
+        step.adopt()
     rows = step.upload(work.hypers.block(0, STEPS)[:, 0, :].tolist())
     for hyper, batch in zip(rows, islice(work.batches.start(START), STEPS), strict=True):
         step(batch, hyper)
@@ -111,6 +113,7 @@ def test_cond_is_recorded_under_any_optimizer_and_evaluates_afterwards(name: str
     work = workshop(ByCond, optimizer={"name": name, "lr": 0.01})
     work.check()
     step = work.stepping.recorded("captured")
+    step.adopt()
     assert len(branches_of(step.graph)) == 4
     assert sum(node.target is COND for node in step.graph.graph.nodes) == 2
     assert not any(unit.joined for unit in step.units)  # torch.cond takes no tensors that share memory

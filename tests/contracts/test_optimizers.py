@@ -55,9 +55,9 @@ VARIANTS: dict[str, list[Keys]] = {
         {"lr": 0.01, "alpha": 0.9, "centered": True, "momentum": 0.5, "eps": 0.01},
     ],
     "adadelta": [{"lr": 1.0}, {"lr": 2.0, "rho": 0.8, "eps": 1e-3, "weight_decay": 0.1}],
-    "adam": [{"lr": 0.01}, {"lr": 0.02, "weight_decay": 0.3, "beta1": 0.8, "beta2": 0.95, "eps": 1e-3}],
+    "adam": [{"lr": 0.1}, {"lr": 0.02, "weight_decay": 0.3, "beta1": 0.8, "beta2": 0.95, "eps": 1e-3}],
     "adamw": [
-        {"lr": 0.01, "weight_decay": 0.0},
+        {"lr": 0.1, "weight_decay": 0.0},
         {"lr": 0.02, "weight_decay": 0.3, "beta1": 0.8, "beta2": 0.95, "eps": 1e-3},
         {"lr": 0.02, "weight_decay": 0.3, "beta1": 0.8, "beta2": 0.95, "decay_biases_and_norms": True},
     ],
@@ -90,7 +90,10 @@ VARIANTS: dict[str, list[Keys]] = {
     ],
     "lbfgs": [{"lr": 0.3, "iterations": 1}, {"lr": 0.3, "iterations": 1, "history": 3}],
 }
-"""Keys under which an entry goes through its checks; between them, every key that enters the formula has moved."""
+"""Keys under which an entry goes through its checks; between them, every key that enters the formula has moved.
+
+Large steps of Adam show whether 1 - beta2^step was computed in float64: in float32 it is 6e-5 off at the first.
+"""
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,12 @@ def dtype_of(name: str) -> torch.dtype:
     return torch.float64 if name == "lbfgs" else torch.float32
 
 
-def put(model: nn.Module, gradients: Weights) -> None:
+@cache
+def given_tensors(step: int) -> dict[str, Tensor]:
+    return {name: torch.as_tensor(g, dtype=torch.float32) for name, g in given(step, numbers(Network())).items()}
+
+
+def put(model: nn.Module, gradients: Mapping[str, Any]) -> None:
     for name, parameter in model.named_parameters():
         parameter.grad = torch.as_tensor(gradients[name], dtype=parameter.dtype).clone()
 
@@ -235,7 +243,7 @@ def train(
             write(value)
 
         def loss(step: int = step) -> Tensor:
-            put(model, gradients_of(name)(step, numbers(model)))
+            put(model, slopes(step, numbers(model)) if name == "lbfgs" else given_tensors(step))
             return torch.tensor(float(last - step))  # no two alike: L-BFGS stops where losses do not change
 
         if optim.needs_closure(optimizer):
@@ -262,7 +270,7 @@ class Functional:
                 for slot, value in rule.start(self.params[parameter]).items():
                     self.slots.setdefault(slot, {})[parameter] = value
 
-    def step(self, number: int, gradients: Weights) -> None:
+    def step(self, number: int, gradients: Mapping[str, Any]) -> None:
         grads = {name: torch.as_tensor(g, dtype=self.params[name].dtype) for name, g in gradients.items()}
         for group, rule in self.groups:
             params, slots, own = self.of(group, rule, grads)
@@ -340,7 +348,7 @@ def test_a_rule_follows_its_class_for_200_steps(name: str, keys: Keys) -> None:
     functional = Functional(name, keys, model, double)
     train(name, model, optim.build(part(name, keys), model, CPU), 0, LONG)
     for step in range(LONG):
-        functional.step(step + 1, given(step, functional.params))
+        functional.step(step + 1, given_tensors(step))
     found = {key: value.double().numpy() for key, value in functional.params.items()}
     assert_near(found, numbers(model), share=5e-6)
 

@@ -78,7 +78,7 @@ def test_parsing_leaves_its_argument_alone() -> None:
         ({"optimizer": {"momentum": 1}}, "optimizer.momentum = 1: expected a number less than 1: momentum."),
         (
             {"batch_size": 0},
-            "batch_size = 0: expected a whole number of at least 1, or all: examples in a step; all is the whole of train",
+            "batch_size = 0: expected a whole number of at least 1, or all: examples in a step; all is the whole of",
         ),
         ({"batch_size": 1.5}, "batch_size = 1.5: expected a whole number: "),
         ({"seed": 2**63}, f"seed = {2**63}: expected a whole number of at most 63 bits: "),

@@ -106,3 +106,89 @@ def test_a_large_loss_is_not_a_bad_one() -> None:
     for _ in range(100):
         made.add(torch.full((4,), 3e38), *part[1:], 4)
     assert made.bad_since() == 0
+
+
+GOOD, BAD = torch.tensor(0.0), torch.tensor(1.0)
+
+
+def test_a_step_in_parts_is_one_step() -> None:
+    """A run whose batches come in four parts must not count four bad steps for one."""
+    made, (part,) = meter(), batches([4])
+    for step in range(3):
+        for number in range(4):
+            losses = part[0] * (math.nan if (step, number) == (1, 2) else 1.0)
+            made.add(losses, *part[1:], 4, last=number == 3)
+    assert made.bad_since() == 2
+
+
+def test_notes_are_means_over_the_examples_of_steps_that_were_made() -> None:
+    made, parts = meter(), batches([4, 2, 6])
+    for norm, size, skipped in ((1.0, 4, GOOD), (math.inf, 2, BAD), (3.0, 6, GOOD)):
+        made.add(*parts[0], 4)
+        made.note({"grad_norm": torch.tensor(norm), "clipped": torch.tensor(norm > 2).float()}, size, skipped=skipped)
+    found = made.drain()
+    assert found["grad_norm"] == pytest.approx((1.0 * 4 + 3.0 * 6) / 10)
+    assert found["clipped"] == pytest.approx(6 / 10)
+    assert list(found)[-2:] == ["grad_norm", "clipped"]
+
+
+def test_where_no_step_was_made_there_is_nothing_to_note() -> None:
+    made, (part,) = meter(), batches([4])
+    made.add(*part, 4)
+    made.note({"grad_norm": torch.tensor(math.nan)}, 4, skipped=BAD)
+    assert "grad_norm" not in made.drain()
+    made.add(*part, 4)
+    made.note({"grad_norm": torch.tensor(2.0)}, 4, skipped=GOOD)
+    assert made.drain()["grad_norm"] == 2.0
+
+
+def noted(count: int) -> Meter:
+    made = meter()
+    for norm, part in zip(range(count), batches([4] * count), strict=True):
+        made.add(*part, 4)
+        made.note({"grad_norm": torch.tensor(float(norm))}, 4, skipped=GOOD)
+    return made
+
+
+def test_saved_notes_go_on_into_the_tensors_that_are_there() -> None:
+    saved, again = noted(3), noted(1)
+    held = again.tensors()
+    again.load_state_dict(plain(saved.state_dict()))
+    assert again.count == 12
+    assert all(again.tensors()[name] is tensor for name, tensor in held.items())
+    assert again.drain() == saved.drain()
+
+
+def test_a_state_without_notes_is_that_of_an_earlier_version() -> None:
+    again, (part,) = noted(2), batches([4])
+    alone = meter()
+    alone.add(*part, 4)
+    state = {key: value for key, value in plain(alone.state_dict()).items() if key not in ("notes", "noted")}
+    again.load_state_dict(state)
+    assert again.drain() == alone.drain()
+
+
+def test_a_meter_over_tensors_writes_to_them_and_to_nothing_else() -> None:
+    made = noted(2)
+    before = plain(made.state_dict())
+    tensors = {name: tensor.clone() for name, tensor in made.tensors().items()}
+    assert list(tensors) == [
+        "loss", "bad", "bad_steps", "sums.error.error", "sums.right.right", "sums.spread.mean", "sums.spread.square",
+        "notes.grad_norm", "noted",
+    ]  # fmt: skip
+    other, (part,) = made.over(tensors), batches([4])
+    other.add(part[0] * math.nan, *part[1:], 4)
+    other.note({"grad_norm": torch.tensor(5.0)}, 4, skipped=GOOD)
+    assert str(plain(made.state_dict())) == str(before)
+    assert tensors["bad_steps"].item() == 1
+    assert tensors["notes.grad_norm"].item() == 4 * (0 + 1 + 5)
+    assert tensors["noted"].item() == 12
+    assert other.bad is tensors["bad"]
+
+
+def test_a_prepared_meter_has_the_sums_that_another_has_at_zero() -> None:
+    made, other = meter(), noted(2)
+    made.prepare(other)
+    assert list(made.tensors()) == list(other.tensors())
+    assert all(tensor == 0 for tensor in made.tensors().values())
+    assert made.drain() == {}

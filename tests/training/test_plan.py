@@ -45,4 +45,5 @@ def test_without_a_record_it_is_what_the_machine_has(threads: None) -> None:
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "width": 1,
+        "channels_last": False,
     }

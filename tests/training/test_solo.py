@@ -12,6 +12,7 @@ import pytest
 import torch
 from tests.training.trainings import ADAMW, PLAN, SGD, Training, classification, eager_step, network, same, weights
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from shoal.datasets import Batch
 from shoal.errors import CheckpointError, TrainingError
@@ -39,9 +40,9 @@ MAKES: list[Make] = [fused_sgd, fused_adamw, not_fused]
 
 
 def steps(training: Training, count: int) -> None:
-    batches = training.batches.start()
-    for _ in range(count):
-        training.engine.step(next(batches), [0.01])
+    rows = training.engine.upload(training.hypers.block(0, count))
+    for hyper, batch in zip(rows, training.batches.start(), strict=False):
+        training.engine.step(batch, hyper)
 
 
 def learned(training: Training) -> dict[str, Tensor]:
@@ -102,29 +103,70 @@ def test_shipped_optimizers_skip_on_the_device(name: str) -> None:
 
 
 WAITS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "nonzero")
+READS = ("aten._local_scalar_dense", "aten.nonzero", "aten.equal", "aten.is_nonzero", "aten.masked_select")
+"""What torch itself calls where a value or a shape is needed on the host."""
 
 
-@pytest.mark.parametrize("make", [fused_sgd, fused_adamw])
-def test_a_step_never_waits_for_the_device(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+class Reads(TorchDispatchMode):
+    """Notes every operation for which a GPU's host would wait, whoever calls it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.operations = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operations += 1
+        if str(func).rpartition(".")[0] in READS:
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+WAITLESS: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": SGD},
+    "adamw": {"optimizer": ADAMW},
+    "demon_adam, a rule": {"optimizer": {"name": "demon_adam"}, "schedules": {"momentum": {"name": "demon"}}},
+    "lion, a rule": {"optimizer": {"name": "lion", "lr": 1e-3}, "schedules": {"lr": {"name": "cosine"}}},
+    "muon, two rules": {"optimizer": {"name": "muon"}},
+    "clip norm": {"regularise": {"clip_norm": 0.1, "clip_value": 0.1}},
+    "clip percentile": {"regularise": {"clip_percentile": 50.0}},
+    "mixup": {"regularise": {"mixup": 0.4}},
+    "sam": {"regularise": {"sam": 0.05}},
+    "ema": {"average": {"name": "ema"}},
+    "lookahead": {"average": {"name": "lookahead", "every": 2}},
+    "accumulation": {"accumulate": 2},
+    "fp16": {"precision": "fp16", "regularise": {"clip_norm": 0.1}},
+}
+
+
+@pytest.mark.parametrize("execution", ["eager", "captured"])
+@pytest.mark.parametrize("name", WAITLESS)
+def test_a_step_never_waits_for_the_device(name: str, execution: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of these methods would make a GPU's host wait."""
-    training = make()
+    training = Training(WAITLESS[name], execution=execution)
+    assert training.step.execution == execution
     steps(training, 1)  # the first checks what the user's model and loss return
     batches = training.batches.start()
-    ready = [next(batches) for _ in range(50)]
+    ready = list(zip(training.engine.upload(training.hypers.block(0, 12)), batches, strict=False))
     waited: list[str] = []
-    for name in WAITS:
-        original = getattr(Tensor, name)
+    for method in WAITS:
+        original = getattr(Tensor, method)
 
-        def recorded(tensor: Tensor, *arguments: Any, name: str = name, original: Any = original) -> Any:
+        def recorded(tensor: Tensor, *arguments: Any, name: str = method, original: Any = original) -> Any:
             waited.append(name)
             return original(tensor, *arguments)
 
-        monkeypatch.setattr(Tensor, name, recorded)
-    for batch in ready:
-        training.engine.step(batch, [0.01])
+        monkeypatch.setattr(Tensor, method, recorded)
+    with Reads() as reads:
+        for hyper, batch in ready:
+            training.engine.step(batch, hyper)
     assert waited == []
-    assert training.engine.bad_steps() == [None]
+    assert reads.seen == []
+    assert reads.operations > 10 * len(ready)
+    with reads:
+        assert training.engine.bad_steps() == [None]
     assert waited == ["item"]
+    assert reads.seen == ["aten._local_scalar_dense.default"]
 
 
 def test_an_optimizer_that_cannot_skip_is_asked_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

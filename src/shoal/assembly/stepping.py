@@ -39,8 +39,6 @@ from shoal.training.trial import NotRecordableError, Trial, double
 
 Step = EagerStep | RecordedStep
 TRIAL_STEPS = 3
-SMALL_SECONDS = 5e-3
-"""Steps that take longer than this are not tried on one thread."""
 THREADS_SLACK = 1.05
 """One thread is taken where it needs no more than this share of what all need."""
 CALIBRATION_EXAMPLES = 10_000
@@ -163,7 +161,7 @@ class Stepping:
             measured = self._measured(eager, threads, trial, made)
         if measured.compiled is None and worth_compiling(measured, left):
             measured = self._with_compiled(measured, made)
-        return chosen(measured, left)
+        return chosen(measured, left, ready="compiled" in made)
 
     def _eager_seconds(self, trial: Trial) -> float:
         with rng.preserved():
@@ -177,7 +175,7 @@ class Stepping:
             return Measured(threads, eager=eager, refused=str(reason))
         with rng.preserved():
             seconds = recorded_seconds(captured)
-            if self.device.type == "cpu" and threads > 1 and seconds < SMALL_SECONDS:
+            if self.device.type == "cpu" and threads > 1:
                 torch.set_num_threads(1)
                 alone = recorded_seconds(captured)
                 if alone <= THREADS_SLACK * min(seconds, eager):

@@ -90,7 +90,7 @@ def worth_compiling(measured: Measured, steps: int) -> bool:
     """Return whether compiling is expected to save more of `steps` steps than it costs."""
     if measured.captured is None or measured.not_compiled is not None:
         return False
-    _, present = measured.best
+    _, present = replace(measured, compiled=None).best
     if measured.compiled is not None:
         saved = present - measured.compiled
         return saved * steps > (measured.compile_seconds or 0.0)
@@ -99,11 +99,11 @@ def worth_compiling(measured: Measured, steps: int) -> bool:
     return saved * steps > WORTH * cost
 
 
-def chosen(measured: Measured, steps: int) -> Choice:
-    """Return the choice that measurements lead to, for so many steps."""
+def chosen(measured: Measured, steps: int, *, ready: bool = False) -> Choice:
+    """Return the choice that measurements lead to, for so many steps; `ready`: compiling has been paid for."""
     assert measured.eager is not None
     without = replace(measured, compiled=None)
-    compiled = measured.compiled is not None and worth_compiling(measured, steps)
+    compiled = measured.compiled is not None and (ready or worth_compiling(measured, steps))
     name, seconds = (measured if compiled else without).best
     told = f"{name}, {_milliseconds(seconds)} a step"
     others = [
@@ -120,7 +120,7 @@ def chosen(measured: Measured, steps: int) -> Choice:
         why += f"; the step cannot be captured: {measured.refused}"
     elif measured.not_compiled is not None:
         why += f"; it was not compiled: {measured.not_compiled}"
-    elif name != "compiled" and measured.captured is not None:
+    elif name != "compiled" and measured.compiled is None and measured.captured is not None:
         why += f"; compiling does not pay in {_duration(seconds * steps)} of work"
     return Choice(name, measured.threads, why, measured)
 

@@ -56,7 +56,9 @@ class Timed:
     @property
     def heavy(self) -> bool:
         """Whether arithmetic rather than memory or calls is what it takes."""
-        return any(word in self.operation for word in HEAVY)
+        return any(word in self.operation for word in HEAVY) or any(
+            one.heavy for branch in self.inside for one in branch
+        )
 
 
 class _Timer(fx.Interpreter):
@@ -101,8 +103,8 @@ def timed(
 ) -> list[Timed]:
     """Return every operation of a graph with its time, in order; what the graph changes of `tensors` is changed.
 
-    The first `state` of the tensors stay where they are from step to step; `names` are those of the tensors. The
-    median of `repeats`, or of as many as fit into about so many seconds, after one that is not counted.
+    The first `state` of the tensors stay where they are from step to step; `names` are those of the tensors. The time
+    is the median of `repeats`, or of as many as fit into about so many seconds, after one that is not counted.
     """
     timer, began = _Timer(graph, tensors[0].device), time.perf_counter()
     with torch.no_grad():

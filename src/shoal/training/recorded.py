@@ -337,14 +337,19 @@ class RecordedStep:
         """Replay the trial on clones; raise NotRecordableError where it does not end where the eager steps did."""
         clones = cloned(self.state)
         before = {name: value.clone() for name, value in self._weights(clones).items()}
-        replay = self._bound(graph, batch, clones)
+        replays = {_shape(batch): self._bound(graph, batch, clones)}
 
         def perform(batch: Batch, numbers: Sequence[float]) -> None:
+            hyper, shape = self._hyper(numbers), _shape(batch)
+            if shape not in replays:
+                replays[shape] = self._recorded_for(batch, hyper, clones)
             with torch.inference_mode():
-                replay(batch.inputs, batch.targets, batch.index, *self._hyper(numbers))
+                replays[shape](batch.inputs, batch.targets, batch.index, *hyper)
 
         try:
             self.trial.run(perform)
+        except NotRecordableError:
+            raise
         except Exception as error:  # the boundary to operations that can be recorded and not replayed
             raise NotRecordableError(f"it could not be replayed ({said(error)})") from error
         found = Outcome(before, self._weights(clones), float(clones["meter"]["loss"]))
@@ -383,17 +388,21 @@ class RecordedStep:
                 f"batches come in more than {MOST_SHAPES} shapes, the last of {list(batch.inputs.shape)}: expected "
                 "a few that recur, since each is recorded. Set execution=eager, or pad examples to one shape."
             )
-        where = [generator.get_state() for generator in self.trial.generators]
         try:
-            graph = self._recorded(batch, hyper.tensors, twice=False)
+            self.replays[_shape(batch)] = replay = self._recorded_for(batch, hyper.tensors, self.state)
         except NotRecordableError as error:
             raise TrainingError(
                 f"a batch of shape {list(batch.inputs.shape)} came, and the step cannot be recorded for it: {error}. "
                 "Set execution=eager."
             ) from error
-        self.replays[_shape(batch)] = replay = self._bound(graph, batch, self.state)
-        for generator, state in zip(self.trial.generators, where, strict=True):
-            generator.set_state(state)
+        return replay
+
+    def _recorded_for(self, batch: Batch, hyper: Sequence[Tensor], state: State) -> Callable[..., Any]:
+        """Return what performs steps on batches of such a shape; generators stay where this step's seed put them."""
+        where = [generator.get_state() for generator in self.trial.generators]
+        replay = self._bound(self._recorded(batch, hyper, twice=False), batch, state)
+        for generator, standing in zip(self.trial.generators, where, strict=True):
+            generator.set_state(standing)
         return replay
 
     def _weights(self, state: State) -> Tree:

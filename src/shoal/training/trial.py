@@ -51,10 +51,14 @@ class Trial:
             generator.manual_seed(self.seeds.at(step))
 
     def run(self, perform: Callable[[Batch, Sequence[float]], None]) -> None:
-        """Perform every step of the trial, on copies of its batches: a model may write to what it is given."""
-        for step, (batch, hyper) in enumerate(self.batches):
-            self.seed(step)
-            perform(replace(batch, inputs=batch.inputs.clone(), targets=batch.targets.clone()), hyper)
+        """Perform every step of the trial, on copies of its batches: a model may write to what it is given.
+
+        The caller's generators are left alone.
+        """
+        with rng.preserved():
+            for step, (batch, hyper) in enumerate(self.batches):
+                self.seed(step)
+                perform(replace(batch, inputs=batch.inputs.clone(), targets=batch.targets.clone()), hyper)
 
 
 @dataclass(frozen=True)
