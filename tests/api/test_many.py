@@ -58,6 +58,15 @@ def test_a_frame_has_one_row_a_run(folder: Path) -> None:
     assert frame.groupby("name")["test.accuracy"].mean()["a"] == pytest.approx(0.85)
 
 
+def test_metrics_of_averaged_weights_are_metrics(folder: Path) -> None:
+    make_run(folder, "averaged", metrics={"test.accuracy": 0.5, "test_average.accuracy": 0.75}).recipe.write_text(
+        parse({"name": "averaged"}).to_yaml()
+    )
+    frame = shoal.runs(folder).frame(varying=True)
+    assert list(frame.columns[-2:]) == ["test.accuracy", "test_average.accuracy"]
+    assert frame["test_average.accuracy"].isna().tolist() == [True, True, False, True]
+
+
 def test_a_frame_of_what_varies_leaves_out_the_rest(folder: Path) -> None:
     frame = shoal.runs(folder).frame(varying=True)
     assert set(frame.columns) >= {"run", "seed", "status", "optimizer.lr", "optimizer.name", "test.accuracy"}

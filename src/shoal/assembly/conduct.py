@@ -304,7 +304,7 @@ def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen
     where = f"{plan.device}, {plan.threads} thread{'s' * (plan.threads != 1)}, {plan.execution}"
     where += f", {recipe.precision}" if recipe.precision != "fp32" else ""
     epoch = f", {agenda.per_epoch:,} an epoch" if "train" in data.sizes else ""
-    screen.say(f"{agenda.total:,} steps of {workshop.batch_size} examples{epoch}; {where}")
+    screen.say(f"{agenda.total:,} steps of {workshop.batch_size:,} examples{epoch}; {where}")
     screen.detail(f"torch {plan.torch}; signature {workshop.signature}; digests {workshop.digests}")
     verb = "training" if resumed is None else f"resuming at step {resumed:,}:"
     screen.say(f"{verb} {folder.label} in {folder.path}")
