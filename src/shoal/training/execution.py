@@ -19,7 +19,7 @@ from shoal.training.recorded import RecordedStep
 
 FEW_STEPS = 200
 """A training of fewer steps is not worth any measurement."""
-SHORT_SECONDS = 1.0
+SHORT_SECONDS = 4.0
 """... nor is one of less than so much eager work."""
 MEASURE_SECONDS = 0.12
 WARM_UP = 3
