@@ -146,6 +146,34 @@ def test_a_model_that_cannot_be_copied_runs_eagerly_and_says_why() -> None:
     assert sentence.endswith(". It runs eagerly.")
 
 
+class Writes(nn.Module):
+    def __init__(self, input_shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(input_shape[-1] * input_shape[-2], outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(inputs.mul_(0.5).flatten(1))
+
+
+def test_measuring_leaves_the_batches_of_a_trial_to_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(step: Any, batches: Any, device: Any) -> float:
+        rows = step.upload([list(numbers) for _, numbers in batches])
+        for (batch, _), row in zip(batches, rows, strict=True):
+            step(batch, row)
+        return 1e-3
+
+    monkeypatch.setattr(stepping, "step_seconds", timed)
+    monkeypatch.setattr(stepping, "recorded_seconds", lambda step: [step.rehearsal()(0), 6e-4][1])
+    work, trials = made(Objects(model=Writes)), list[Any]()
+    trial = Stepping.trial
+    monkeypatch.setattr(Stepping, "trial", lambda self: trials.append(trial(self)) or trials[-1])
+    _, step = work.choose(left=5000, known=None, say=quiet)
+    assert step.execution == "captured"
+    (used,) = trials  # data are read for it once
+    for (batch, _), fresh in zip(used.batches, work.batches.start(START), strict=False):
+        assert torch.equal(batch.inputs, fresh.inputs)
+
+
 def test_one_thread_is_taken_where_it_is_as_fast(clock: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     threads = [2]
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads[0])

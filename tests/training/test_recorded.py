@@ -166,6 +166,23 @@ def test_of_the_copies_that_a_trial_needs_one_is_left() -> None:
     assert set(Counted.alive) == {training.model, recorded(training).program.model}
 
 
+@pytest.mark.parametrize("average", ["none", "ema"])
+def test_a_recorded_run_holds_no_more_memory_than_an_eager_one(average: str) -> None:
+    def held(execution: str) -> int:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 30011), nn.ReLU(), nn.Linear(30011, 3))
+        keys = {"optimizer": {"name": "adamw"}, "average": {"name": average}}
+        training = Training(keys, model=model, execution=execution)
+        assert training.step.execution == execution
+        steps(training, 2)
+        gc.collect()
+        storages = [it.untyped_storage() for it in gc.get_objects() if type(it) in (Tensor, nn.Parameter)]
+        found = {storage.data_ptr(): storage.nbytes() for storage in storages}
+        return sum(size for size in found.values() if size > 30011)
+
+    assert held("captured") <= held("eager")
+
+
 class Modes(nn.Module):
     """Draws, in training mode only, and counts on a buffer."""
 

@@ -35,7 +35,7 @@ from shoal.training.recorded import RecordedStep, Recording
 from shoal.training.seams import Hypers
 from shoal.training.solo import generators
 from shoal.training.treatment import Treatment
-from shoal.training.trial import NotRecordableError, Trial, double
+from shoal.training.trial import NotRecordableError, Trial, copied, double
 
 Step = EagerStep | RecordedStep
 TRIAL_STEPS = 3
@@ -165,7 +165,8 @@ class Stepping:
 
     def _eager_seconds(self, trial: Trial) -> float:
         with rng.preserved():
-            return step_seconds(self.eager(double(self.model)), trial.batches, self.device)
+            batches = [(copied(batch), numbers) for batch, numbers in trial.batches]
+            return step_seconds(self.eager(double(self.model)), batches, self.device)
 
     def _measured(self, eager: float, threads: int, trial: Trial, made: dict[str, Step]) -> Measured:
         """Measure a captured step beside an eager one, and both on one thread where that may do."""

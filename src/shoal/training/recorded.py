@@ -238,7 +238,7 @@ class RecordedStep:
         replay = self._bound(self.graph, self.trial.batches[0][0], clones)
         shape = _shape(self.trial.batches[0][0])
         ready = [
-            (batch.inputs, batch.targets, batch.index, *self._hyper(numbers))
+            (batch.inputs.clone(), batch.targets.clone(), batch.index, *self._hyper(numbers))
             for batch, numbers in self.trial.batches
             if _shape(batch) == shape
         ]
@@ -256,7 +256,7 @@ class RecordedStep:
         """
         batch, numbers = self.trial.batches[0]
         state = flat(cloned(self.state))
-        tensors = [*state, batch.inputs, batch.targets, batch.index, *self._hyper(numbers)]
+        tensors = [*state, batch.inputs.clone(), batch.targets.clone(), batch.index, *self._hyper(numbers)]
         return timed(self.graph, tensors, state=len(state), names=list(self.inputs()))
 
     def inputs(self) -> dict[str, Returned]:

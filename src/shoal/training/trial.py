@@ -58,7 +58,12 @@ class Trial:
         with rng.preserved():
             for step, (batch, hyper) in enumerate(self.batches):
                 self.seed(step)
-                perform(replace(batch, inputs=batch.inputs.clone(), targets=batch.targets.clone()), hyper)
+                perform(copied(batch), hyper)
+
+
+def copied(batch: Batch) -> Batch:
+    """Return a batch whose inputs and targets a model may write to."""
+    return replace(batch, inputs=batch.inputs.clone(), targets=batch.targets.clone())
 
 
 @dataclass(frozen=True)
