@@ -20,6 +20,7 @@ from shoal.errors import CheckpointError, NonFiniteError, RecipeError
 from shoal.recipe.compose import compose
 from shoal.store import RunFolder, read_journal, record
 from shoal.training import SoloEngine
+from shoal.training.precision import check_precision
 
 QUICK = ["budget.steps=30", "evaluate.every=10", "checkpoint.every=10"]
 
@@ -419,3 +420,13 @@ def test_the_best_of_averaged_weights_may_count_and_stop_a_run(execution: str, t
     assert accuracy == pytest.approx(max(measured))
     if facts["steps"] < 200:
         assert "early stop: valid_average.loss did not improve" in facts["reason"]
+
+
+def test_the_precision_and_the_whole_batch_are_said(tmp_path: Path) -> None:
+    try:
+        check_precision("bf16", torch.device("cpu"))
+    except RecipeError as error:
+        pytest.skip(str(error))
+    _, said = train(tmp_path, "batch_size=all", "precision=bf16")
+    assert "of 1,257 examples, 1 an epoch; cpu, 1 thread, eager, bf16" in said
+    assert "fp32" not in train(tmp_path)[1]
