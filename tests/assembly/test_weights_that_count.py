@@ -55,7 +55,7 @@ def test_they_are_the_average_where_there_is_one(name: str, execution: str, tmp_
     assert not same(found["average"], found["last"])
     rows, _ = read_journal(folder.history)
     measured = [row["valid_average.loss"] for row in rows if "valid_average.loss" in row][-1]
-    assert shoal.load(folder.path).test(split="valid")["valid.loss"] == pytest.approx(measured, rel=1e-5)
+    assert shoal.load(folder.path).test(split="valid")["valid_average.loss"] == pytest.approx(measured, rel=1e-5)
     assert rows[-1].keys() >= {"test.loss", "test_average.loss"}
 
 
