@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.chaos import result
 
-LONG = ["digits_mlp", "budget.epochs=400", "checkpoint.every=1"]
+LONG = ["digits_mlp", "budget.epochs=4000", "checkpoint.every=1", "execution=eager"]
 SHORT = ["digits_mlp", "budget.epochs=12", "checkpoint.every=1"]
 
 

@@ -85,7 +85,7 @@ def test_parsing_leaves_its_argument_alone() -> None:
         ({"seed": float("nan")}, "seed = nan: expected a whole number: "),
         ({"deterministic": "yes"}, "deterministic = 'yes': expected true or false: "),
         ({"device": 0}, "device = 0: expected text (quote it if it looks like a number: \"'007'\"): "),
-        ({"precision": "fp64"}, "precision = 'fp64': expected fp32: arithmetic of the step."),
+        ({"precision": "fp64"}, "precision = 'fp64': expected one of: fp32, tf32, bf16, fp16: arithmetic of the step"),
         ({"model": {"norm": "grop"}}, "model.norm = 'grop': expected one of: none, batch, group: "),
         ({"budget": {"epochs": 1, "steps": 2}}, "expected epochs or steps, not both"),
         ({"name": "../x"}, "name '../x' cannot name a folder: "),

@@ -11,6 +11,9 @@ from pydantic_core import to_jsonable_python
 from shoal.recipe.fields import Part
 from shoal.recipe.schema import Recipe
 
+TRAINED = ("dataset", "model", "task", "optimizer")
+"""The parts that say what was trained: their names are told always."""
+
 
 def differences(recipe: Recipe) -> list[dict[str, Any]]:
     """Return the keys whose values are not the defaults, `{"key", "value", "default"}`, in the order of the schema.
@@ -41,7 +44,7 @@ def _rows(settings: BaseModel, default: BaseModel | None, prefix: str) -> Iterat
 def _part(part: Part, usual: Part | None, path: str) -> Iterator[dict[str, Any]]:
     """A part: its name where it is another one, or one of the four that say what was trained; then its keys."""
     other = usual is None or usual.name != part.name
-    if other or "." not in path:
+    if other or path in TRAINED:
         yield {"key": f"{path}.name", "value": part.name, "default": usual.name if usual is not None else None}
     for name, field in type(part).model_fields.items():
         value, default = getattr(part, name), _default(field)
