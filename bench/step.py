@@ -98,7 +98,10 @@ def by_hand(work, steps: int, turns: Turns) -> None:
     import torch
     import torch.nn.functional as F
 
-    model, optimizer, batch_size = work.model, work.optimizer, work.recipe.batch_size
+    from shoal import optim
+
+    model, batch_size = work.model, work.batch_size
+    optimizer = optim.build(work.effective.optimizer, model, work.device)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
     train_x, train_y = in_memory(work, "train")
     valid_x, valid_y = in_memory(work, "valid")
