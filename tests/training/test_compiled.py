@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
+import torch
 from tests.contracts.engines import SMALL, ended, engine_of, loaded, position, saved, train
 from tests.training.trainings import Training
+from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from shoal.training import compiled as module
-from shoal.training.compiled import NotCompilableError, compiled, no_compiler
+from shoal.training.compiled import NotCompilableError, compiled, no_compiler, without_factors
 
 STEPS, CUT = 50, 21
 
@@ -62,11 +64,53 @@ def test_inductor_draws_random_numbers_as_torch_does() -> None:
     assert module.OPTIONS == {"fallback_random": True}
 
 
+SUMS: dict[str, Callable[..., Tensor]] = {
+    "a product and more": lambda x, a, b: torch.add(torch.mm(a, b), x, alpha=0.5),
+    "more and a product": lambda x, a, b: torch.add(x, torch.mm(a, b), alpha=0.5),
+    "less": lambda x, a, b: torch.sub(torch.mm(a, b), x, alpha=0.5),
+    "in place": lambda x, a, b: torch.mm(a, b).add_(x, alpha=0.5).sub_(x, alpha=2),
+    "a linear map": lambda x, a, b: torch.addmm(x, a, b, alpha=0.5, beta=2.0).relu(),
+    "without what it is added to": lambda x, a, b: torch.addmm(x / 0, a, b, alpha=0.5, beta=0.0).relu(),
+    "several": lambda x, a, b: torch.baddbmm(x[None], a[None], b[None], alpha=0.5, beta=2.0).relu(),
+    "in a branch": lambda x, a, b: torch.cond(
+        x.sum() > 0, lambda x, a, b: torch.addmm(x, a, b, beta=0.5), lambda x, a, b: x - torch.mm(a, b), (x, a, b)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_the_factors_of_a_sum_are_written_as_products(name: str) -> None:
+    given = [torch.rand(3, 4), torch.rand(3, 5), torch.rand(5, 4)]
+    graph = make_fx(SUMS[name])(*given)
+    before, after = graph.code, without_factors(graph)
+    assert graph.code == before  # it is a copy
+    torch.testing.assert_close(after(*given), SUMS[name](*given))
+    inner = [module for module in after.modules() if isinstance(module, fx.GraphModule)]
+    assert not any({"alpha", "beta"} & set(node.kwargs) for module in inner for node in module.graph.nodes)
+
+
+@pytest.mark.slow
+def test_inductor_loses_no_factor() -> None:
+    if missing := no_compiler():
+        pytest.skip(missing)
+    given = [torch.rand(3, 4), torch.rand(3, 5), torch.rand(5, 4)]
+
+    def every(*tensors: Tensor) -> list[Tensor]:
+        return [call(*tensors) for name, call in SUMS.items() if name != "in a branch"]
+
+    for found, wanted in zip(compiled(make_fx(every)(*given), given)(given), every(*given), strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "keys",
-    [{}, {"model": {"name": "mlp", "width": 12, "dropout": 0.3}, "optimizer": {"name": "adamw", "lr": 5e-3}}],
-    ids=["batch norm and SGD", "dropout and AdamW"],
+    [
+        {},
+        {"model": {"name": "mlp", "width": 12, "dropout": 0.3}, "optimizer": {"name": "adamw", "lr": 5e-3}},
+        {"model": {"name": "mlp", "width": 1000}, "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9}},
+    ],
+    ids=["batch norm and SGD", "dropout and AdamW", "large, not joined"],
 )
 def test_a_compiled_step_is_the_eager_one_and_resumed_the_same_bits(keys: dict[str, Any]) -> None:
     if missing := no_compiler():

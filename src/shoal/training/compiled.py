@@ -3,6 +3,9 @@
 The graph goes to inductor as it was recorded, without dynamo's tracing and guards: shapes are fixed, and a step costs a
 quarter of the time that `torch.compile` around the same graph takes for a small network. Random numbers are drawn by
 torch's own kernels, so that masks are those of the eager step.
+
+Inductor joins `add(mm(a, b), c, alpha=s)` to `addmm(c, a, b)`, and takes `addmm` apart, without the factors (pytorch
+#167313; seen in 2.13): sums with factors are therefore written as products and sums before it sees them.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import torch
 from torch import Tensor, fx
 
 from shoal.errors import ShoalError
+from shoal.training.branches import branches_of
 
 
 class NotCompilableError(ShoalError):
@@ -26,6 +30,11 @@ class NotCompilableError(ShoalError):
 
 OPTIONS: dict[str, Any] = {"fallback_random": True}
 """Of inductor: draw random numbers by the eager kernels."""
+ATEN = torch.ops.aten
+SUMS: frozenset[Any] = frozenset({ATEN.add.Tensor, ATEN.add_.Tensor, ATEN.sub.Tensor, ATEN.sub_.Tensor})
+"""`self + alpha * other`, and the like."""
+PRODUCTS: dict[Any, Any] = {ATEN.addmm.default: ATEN.mm.default, ATEN.baddbmm.default: ATEN.bmm.default}
+"""`beta * self + alpha * (first @ second)`, and what multiplies alone."""
 
 
 def compiled(graph: fx.GraphModule, tensors: Sequence[Tensor]) -> Callable[[list[Tensor]], Any]:
@@ -38,7 +47,7 @@ def compiled(graph: fx.GraphModule, tensors: Sequence[Tensor]) -> Callable[[list
     try:
         with warnings.catch_warnings(), config.patch(OPTIONS), torch.no_grad():
             warnings.simplefilter("ignore")
-            call: Any = inductor.compile(graph, list(tensors))
+            call: Any = inductor.compile(without_factors(graph), list(tensors))
     except Exception as error:  # the boundary to a compiler and what it calls
         raise NotCompilableError(
             f"inductor failed ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
@@ -48,6 +57,35 @@ def compiled(graph: fx.GraphModule, tensors: Sequence[Tensor]) -> Callable[[list
         return call(*arguments)
 
     return run
+
+
+def without_factors(module: fx.GraphModule) -> fx.GraphModule:
+    """Return a copy of a graph, and of the branches that it holds, in which no sum has a factor of its own."""
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(module.graph, {}))
+    found = fx.GraphModule(module, graph)
+    for name, inner in branches_of(found).items():
+        setattr(found, name, without_factors(inner))
+    for node in list(graph.nodes):
+        factors = {name: node.kwargs.get(name, 1) for name in ("alpha", "beta")}
+        if set(factors.values()) == {1}:
+            continue
+        with graph.inserting_before(node):
+            if node.target in SUMS:
+                this, other = node.args
+                node.args, node.kwargs = (this, graph.call_function(ATEN.mul.Tensor, (other, factors["alpha"]))), {}
+            elif node.target in PRODUCTS:
+                this, first, second = node.args
+                product = graph.call_function(PRODUCTS[node.target], (first, second))
+                scaled = (product, factors["alpha"])
+                if factors["beta"] == 0:  # what is in `self` is not looked at then, NaN neither
+                    node.target, node.args = ATEN.mul.Tensor, scaled
+                else:
+                    this = graph.call_function(ATEN.mul.Tensor, (this, factors["beta"]))
+                    node.target, node.args = ATEN.add.Tensor, (graph.call_function(ATEN.mul.Tensor, scaled), this)
+                node.kwargs = {}
+    found.recompile()
+    return found
 
 
 @lru_cache(maxsize=1)

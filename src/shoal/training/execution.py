@@ -173,7 +173,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds * 1e3:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
 def _duration(seconds: float) -> str:
