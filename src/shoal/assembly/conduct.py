@@ -28,7 +28,8 @@ from shoal.assembly.objects import Objects
 from shoal.assembly.recorder import RunRecorder
 from shoal.assembly.screen import Screen
 from shoal.assembly.stepping import Step
-from shoal.datasets import StreamBatches
+from shoal.checkpoints import size_of
+from shoal.datasets import START, StreamBatches
 from shoal.errors import ShoalError
 from shoal.files import writable_folder, write_atomic
 from shoal.recipe import Recipe
@@ -40,9 +41,13 @@ from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_asi
 from shoal.store.provenance import code_patch, collect
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
+from shoal.training.interruption import Interrupted, Watched
 from shoal.training.plan import Plan, decide, threads_kept
 from shoal.training.precision import matmul_precision
 from shoal.training.seams import AVERAGED, Weights
+
+ROOM = 3
+"""Checkpoints for which there has to be room on the disk: two that are kept, and the one that is being written."""
 
 
 def conduct(
@@ -168,7 +173,7 @@ def _train(
     at, loaded = recorder.resume(engine, callbacks)
     _introduce(workshop, folder, engine, screen, at.step if loaded else None)
     if loaded is None:
-        recorder.save(engine, at, callbacks)  # a trial: a full disk or state that cannot be saved is found now
+        _trial_save(folder, recorder, engine, callbacks)
     elif isinstance(workshop.batches, StreamBatches):
         screen.say(workshop.batches.skipping(at))
     recorder.begin(workshop.began)
@@ -183,21 +188,35 @@ def _train(
         evaluation=workshop.evaluation("valid"),
         callbacks=callbacks,
         at=at,
+        due=loaded is not None and bool(loaded.meta.get("due")),
     )
     screen.end()
-    if ending.kind == "interrupted":
-        record.update(
-            folder,
-            status="stopped",
-            reason=ending.reason,
-            steps=ending.at.step,
-            seconds=recorder.seconds,
-            times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
-            finished=_now(),
-        )
-        screen.say(f"{ending.reason}; a checkpoint was saved, and the same command continues from it.")
-        return
-    _finish(workshop, folder, engine, recorder, callbacks, ending)
+    recorder.settle()
+    if ending.kind != "interrupted":
+        try:
+            return _finish(workshop, folder, engine, recorder, callbacks, ending, pulse)
+        except Interrupted:
+            ending = replace(ending, reason=f"stopped by {pulse.asked} while it was tested")
+    record.update(
+        folder,
+        status="stopped",
+        reason=ending.reason,
+        steps=ending.at.step,
+        seconds=recorder.seconds,
+        times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
+        finished=_now(),
+    )
+    screen.say(f"{ending.reason}; a checkpoint was saved, and the same command continues from it.")
+    return None
+
+
+def _trial_save(
+    folder: RunFolder, recorder: RunRecorder, engine: SoloEngine, callbacks: list[Callback]
+) -> None:
+    """Save before the first step: a full disk, or state that cannot be saved, is found now and not in an hour."""
+    writable_folder(folder.path, needed_bytes=max(1_000_000, ROOM * size_of(engine.state_dict())))
+    recorder.save(engine, START, callbacks)
+    recorder.settle()
 
 
 def _finish(
@@ -207,6 +226,7 @@ def _finish(
     recorder: RunRecorder,
     callbacks: list[Callback],
     ending: Ending,
+    pulse: Pulse,
 ) -> None:
     """Test the weights that count, and record the result."""
     best = next((c for c in callbacks if isinstance(c, BestWeights) and c.step is not None), None)
@@ -216,17 +236,18 @@ def _finish(
     test = workshop.evaluation("test")
     if test is not None:
         seen, final = samples.observer(workshop, "test"), dict[str, float]()
+        batches = Watched(test.batches, pulse)
         if counted == "average":
-            (raw,) = engine.evaluate(test.batches)
+            (raw,) = engine.evaluate(batches)
             final |= as_row("test", raw)
-        (result,) = engine.evaluate(test.batches, weights=counted, observer=seen)
+        (result,) = engine.evaluate(batches, weights=counted, observer=seen)
         final |= as_row(f"test{AVERAGED}" if counted == "average" else "test", result)
         recorder.rows([Row(0, ending.at.step, ending.at.step / workshop.agenda.per_epoch, final)])
         metrics |= final
         if seen is not None:
             _keep_samples(workshop, folder, recorder, seen, split="test", weights=counted)
     elif (valid := workshop.evaluation("valid")) and (seen := samples.observer(workshop, "valid")):
-        engine.evaluate(valid.batches, weights=counted, observer=seen)
+        engine.evaluate(Watched(valid.batches, pulse), weights=counted, observer=seen)
         _keep_samples(workshop, folder, recorder, seen, split="valid", weights=counted)
     recorder.history.sync()
     record.update(

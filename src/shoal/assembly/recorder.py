@@ -13,8 +13,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from shoal.assembly.screen import Screen
-from shoal.checkpoints import Loaded, newest, prune, save, set_aside, sweep
+from shoal.checkpoints import Loaded, Writer, newest, set_aside, sweep
 from shoal.datasets import START, Position
+from shoal.errors import CheckpointError
 from shoal.recipe import Recipe
 from shoal.store import Journal, RunFolder, last_row
 from shoal.training import Callback, Engine, Row
@@ -32,13 +33,14 @@ class RunRecorder:
 
     def __init__(self, folder: RunFolder, recipe: Recipe, screen: Screen, *, batch_size: int) -> None:
         self.folder, self.recipe, self.screen = folder, recipe, screen
-        self.keep, self.by_clock = recipe.checkpoint.keep, recipe.checkpoint.every is None
+        self.by_clock = recipe.checkpoint.every is None
+        self.writer = Writer(folder.checkpoints, recipe.checkpoint.keep)
         self.batch_size = batch_size
         self.history, self.timing = Journal(folder.history), Journal(folder.timing)
         self.events: EventFile | None = None
         self.last: Mapping[str, Any] = {}
         self.began = self.saved = time.monotonic()
-        self.save_cost = self.saving = self.startup = 0.0
+        self.startup = 0.0
         self.before = 0.0
         self.mark = (0, self.began)
 
@@ -78,11 +80,11 @@ class RunRecorder:
 
     def begin(self, began: float) -> None:
         """Say that the first step comes now; the time since `began`, without what was saved, was start-up."""
-        self.startup = time.monotonic() - began - self.saving
+        self.startup = time.monotonic() - began - self.writer.stall
 
     def times(self, began: float, *, evaluation: float) -> dict[str, float]:
         """Return where the seconds of this attempt went; `training` is what start-up, evaluation and saving leave."""
-        told = {"startup": self.startup, "evaluation": evaluation, "saving": self.saving}
+        told = {"startup": self.startup, "evaluation": evaluation, "saving": self.writer.stall}
         rest = max(0.0, time.monotonic() - began - sum(told.values()))
         return {name: round(seconds, 6) for name, seconds in {**told, "training": rest}.items()}
 
@@ -97,30 +99,31 @@ class RunRecorder:
             self.screen.row(line)
             self.to_board(lambda line=line, timed=timed: self._copy(line, timed))
 
-    def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback]) -> None:
-        """Write a checkpoint of this position."""
-        started = time.monotonic()
-        self.history.sync()
+    def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback], *, due: bool = False) -> None:
+        """Have a checkpoint of this position written, while training goes on."""
         states = {
             "engine": engine.state_dict(),
             "callbacks": {callback.name: callback.state_dict() for callback in callbacks},
         }
         meta = {
             "position": list(at),
+            **({"due": True} if due else {}),
             "history_bytes": self.history.size(),
             "timing_bytes": self.timing.size(),
             "seconds": self.seconds,
         }
-        save(self.folder.checkpoints, at.step, states, meta)
-        prune(self.folder.checkpoints, self.keep)
+        self.writer.save(at.step, states, meta, first=self.history.sync)
         self.saved = time.monotonic()
-        self.save_cost = self.saved - started
-        self.saving += self.save_cost
+
+    def settle(self) -> None:
+        """Wait until the last checkpoint is on the disk; raises CheckpointError where it cannot be."""
+        self.writer.wait()
 
     def tick(self, at: Position) -> bool:
         """Show progress; return whether a checkpoint is due by the clock."""
         self.screen.progress(at.step)
-        wait = max(SAVE_SECONDS, self.save_cost / SAVE_SHARE)
+        self.writer.check()
+        wait = max(SAVE_SECONDS, self.writer.seconds / SAVE_SHARE)
         return self.by_clock and time.monotonic() - self.saved >= wait
 
     def to_board(self, write: Callable[[], None]) -> None:
@@ -138,7 +141,9 @@ class RunRecorder:
             )
 
     def close(self) -> None:
-        """Close the journals and the event file."""
+        """Close the journals and the event file, once nothing is being written."""
+        with suppress(CheckpointError, OSError):  # `settle` has raised it, or something worse was raised before
+            self.writer.wait()
         self.history.close()
         self.timing.close()
         if self.events is not None:

@@ -3,14 +3,17 @@
 Not for exported weights. A checkpoint that this room loads is bit for bit one that it saved.
 """
 
-from shoal.checkpoints.load import Loaded, damage, load, newest
-from shoal.checkpoints.plain import plain
+from shoal.checkpoints.load import Loaded, load, newest
+from shoal.checkpoints.plain import plain, size_of
 from shoal.checkpoints.retain import prune, set_aside, sweep
-from shoal.checkpoints.save import FORMAT, folder_name, save
+from shoal.checkpoints.save import save
+from shoal.checkpoints.writer import Writer
+from shoal.store.checkpoint_files import FORMAT, damage, folder_name
 
 __all__ = [
     "FORMAT",
     "Loaded",
+    "Writer",
     "damage",
     "folder_name",
     "load",
@@ -19,5 +22,6 @@ __all__ = [
     "prune",
     "save",
     "set_aside",
+    "size_of",
     "sweep",
 ]

@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from shoal.checkpoints.load import candidates
+from shoal.store.checkpoint_files import candidates
 
 LEFTOVER = re.compile(r"step-\d{8,}\.(tmp-\d+|del)")
 KEEP = 2

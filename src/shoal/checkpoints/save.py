@@ -4,41 +4,31 @@
     the folder flushed, then renamed to step-00001200, then its parent flushed
 
 The manifest ends with the SHA-256 of itself without that line, so no byte of a checkpoint goes unchecked. Nothing is
-ever overwritten: a checkpoint of the same step is left as it is (a damaged one is set aside first, see `retain`).
+ever overwritten: a checkpoint of the same step is left as it is (a damaged one is set aside first, see `retain`). One
+that was saved before the evaluation of its step (`due`) makes way for the one that is saved after it.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from shoal.checkpoints.plain import plain
+from shoal.checkpoints.plain import enqueued, gpus, size_of
 from shoal.errors import CheckpointError
 from shoal.files import safe_name, sync_folder, to_json
+from shoal.store.checkpoint_files import CHECKSUM, FORMAT, MANIFEST, checksum, folder_name, manifest_of
 
-FORMAT = 1
-"""Of the manifest and the layout; a reader refuses a newer one."""
-MANIFEST = "manifest.json"
-CHECKSUM = "sha256"
-"""The manifest's key for the checksum of itself."""
+DUE = "due"
+"""The manifest's key for a checkpoint whose step has an evaluation still to be done."""
 Data = bytes | memoryview
-
-
-def folder_name(step: int) -> str:
-    """Return the folder of a step's checkpoint.
-
-    >>> folder_name(1200)
-    'step-00001200'
-    """
-    return f"step-{step:08d}"
 
 
 def save(checkpoints: Path, step: int, states: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
@@ -46,45 +36,108 @@ def save(checkpoints: Path, step: int, states: Mapping[str, Any], meta: Mapping[
 
     Raises CheckpointError when state is not plain or the disk refuses; what was there before is untouched.
     """
+    return write(checkpoints, step, staged(states), meta)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Named states as a copy of their own, which training may go on from; on its way where it comes from a GPU."""
+
+    states: Mapping[str, Any]
+    events: Sequence[torch.cuda.Event]
+
+    def arrived(self) -> Mapping[str, Any]:
+        """Return the states once all of them are there."""
+        for event in self.events:
+            event.synchronize()
+        return self.states
+
+
+def staged(states: Mapping[str, Any]) -> Staged:
+    """Copy named states, in canonical form; raises CheckpointError where one is not plain."""
+    copy = {safe_name(name, "state"): enqueued(state, name) for name, state in states.items()}
+    events = [torch.cuda.current_stream(device).record_event() for device in gpus(states)]
+    return Staged(copy, events)
+
+
+def write(checkpoints: Path, step: int, states: Staged, meta: Mapping[str, Any]) -> Path:
+    """Write the checkpoint of a step from what `staged` returned; raises CheckpointError where the disk refuses."""
     target = checkpoints / folder_name(step)
-    if target.exists():
+    before = target.exists()
+    if before and (DUE in meta or not _is_due(target)):
         return target
-    payloads = {f"{safe_name(name, 'state')}.pt": _serialise(plain(state, name)) for name, state in states.items()}
-    temporary = checkpoints / f"{target.name}.tmp-{os.getpid()}"
+    temporary, old = checkpoints / f"{target.name}.tmp-{os.getpid()}", checkpoints / f"{target.name}.del"
     try:
-        _write(temporary, payloads, {"format": FORMAT, "step": step, **meta})
+        _write(temporary, states.arrived(), {"format": FORMAT, "step": step, **meta})
+        if before:
+            shutil.rmtree(old, ignore_errors=True)
+            target.rename(old)
         temporary.rename(target)
         sync_folder(checkpoints)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise CheckpointError(_explain(error, checkpoints, sum(map(len, payloads.values())))) from error
+        raise CheckpointError(_explain(error, checkpoints, size_of(states.states))) from error
     return target
 
 
-def checksum(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a manifest, its own left out; it is that of the values, however they are laid out."""
-    rest = {key: value for key, value in manifest.items() if key != CHECKSUM}
-    return hashlib.sha256(to_json(rest).encode()).hexdigest()
+def _is_due(folder: Path) -> bool:
+    try:
+        return DUE in manifest_of(folder)
+    except CheckpointError:
+        return False
 
 
-def _serialise(state: Any) -> memoryview:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getbuffer()  # not a copy: a checkpoint may be a third of memory
+class Hashed:
+    """A file to which torch writes: it is hashed as it goes, and never in memory as a whole.
+
+    torch's writer makes another error of one that its file raises: the first is kept, and `close` raises it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("wb")
+        self.digest, self.size = hashlib.sha256(), 0
+        self.error: OSError | None = None
+
+    def write(self, data: Data) -> int:
+        """Write and hash; once a write has failed, only pretend to."""
+        if self.error is None:
+            try:
+                self.file.write(data)
+                self.digest.update(data)
+                self.size += len(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing: `close` does."""
+
+    def close(self) -> dict[str, Any]:
+        """Flush the file to disk; return its size and SHA-256, or raise OSError for a write that failed."""
+        with self.file:
+            if self.error is not None:
+                raise self.error
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        return {"size": self.size, "sha256": self.digest.hexdigest()}
 
 
-def _write(folder: Path, payloads: Mapping[str, Data], manifest: dict[str, Any]) -> None:
+def _write(folder: Path, states: Mapping[str, Any], manifest: dict[str, Any]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    manifest["files"] = {
-        name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in payloads.items()
-    }
+    manifest["files"] = {}
+    for name, state in states.items():
+        file = Hashed(folder / f"{name}.pt")
+        try:
+            torch.save(state, file)
+        finally:
+            manifest["files"][f"{name}.pt"] = file.close()
     manifest[CHECKSUM] = checksum(manifest)
-    for name, data in [*payloads.items(), (MANIFEST, to_json(manifest, indent=1).encode())]:
-        with (folder / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with (folder / MANIFEST).open("wb") as text:
+        text.write(to_json(manifest, indent=1).encode())
+        text.flush()
+        os.fsync(text.fileno())
     sync_folder(folder)
 
 

@@ -186,6 +186,25 @@ def report(run: str, *, output: Path | None, figures: Path | None, force: bool, 
     return command.run(run, file=output, figures=figures, force=force, runs=runs, json=json)
 
 
+@app.command(short_help="Check that what runs saved is whole.", epilog=options.RUN_HELP)
+@click.argument("names", nargs=-1, metavar="[RUN]...")
+@click.option("--all", "every", is_flag=True, help="Every run, those that were set aside too.")
+@options.runs
+@options.json
+def verify(names: tuple[str, ...], *, every: bool, runs: Path, json: bool) -> int:
+    """Check that what runs saved is whole: every byte of their checkpoints, their records and journals.
+
+    Needs neither torch nor the code that trained them, and changes nothing. Exit code 1 says that something is damaged.
+
+    \b
+      shoal verify digits
+      shoal verify --all
+    """
+    from shoal.cli import verify as command  # noqa: PLC0415 none but the command that is called
+
+    return command.run(names, every=every, runs=runs, json=json)
+
+
 @app.command(short_help="Print what a run's training said.", epilog=options.RUN_HELP)
 @options.run
 @click.option("-f", "--follow", is_flag=True, help="Go on printing while the run is live.")

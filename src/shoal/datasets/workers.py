@@ -1,7 +1,7 @@
 """Batches of a map-style Dataset, read in this process or by worker processes, with the same content either way.
 
 Workers are told whole addresses (epoch, indices), so nothing they do depends on how many they are or on when they
-were started. They ignore SIGINT and SIGTERM: those reach the whole process group, and it is the training that decides
+were started. They ignore signals: those reach the whole process group, and it is the training that decides
 what they mean (it saves and then stops the workers).
 """
 
@@ -183,8 +183,8 @@ def as_it_is(fetched: Any) -> Any:
 
 def prepare_worker(_: int) -> None:
     """Leave signals to the training, and the other cores to the other workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

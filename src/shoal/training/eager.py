@@ -24,8 +24,9 @@ from shoal.optim import (
     needs_closure,
     writers,
 )
+from shoal.training.guard import Guard, Policy, unless
 from shoal.training.loss_scale import LossScale
-from shoal.training.meter import Meter
+from shoal.training.meter import Measured, Meter
 from shoal.training.objective import Objective, Part
 from shoal.training.treatment import Treatment
 
@@ -51,8 +52,10 @@ class EagerStep:
         names: Sequence[str],
         treatment: Treatment,
         meter: Meter,
+        guard: Guard | None = None,
     ) -> None:
         self.model, self.objective, self.optimizer, self.meter = model, objective, optimizer, meter
+        self.guard = guard or Guard(Policy(), meter.device)
         if not model.training:  # as a whole, that is: parts in eval mode within one in training are meant so
             model.train()
         self.treatment, self.names = treatment, tuple(names)
@@ -65,7 +68,7 @@ class EagerStep:
         self.trained: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
         self.with_closure = needs_closure(optimizer)
         self.skips_on_device = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
-        self.found = torch.zeros_like(meter.bad) if self.scale is not None else meter.bad
+        self.found = torch.zeros_like(self.guard.found) if self.scale is not None else self.guard.found
         if self.skips_on_device:
             optimizer.found_inf = self.found  # pyright: ignore[reportAttributeAccessIssue]
         self.shares = torch.empty(0)
@@ -84,10 +87,15 @@ class EagerStep:
         if self.with_closure:
             self._step_with_closure(parts, values)
             return
-        self._backward(parts, values, metered=True)
-        self._finish_gradient()
+        before = self._buffers()
+        self.guard.begin()
+        measured = self._backward(parts, values)
+        overflow = self._unscaled()
         if self.treatment.sam:
-            self._ascend(parts, values)
+            overflow = _either(overflow, self._ascend(parts, values))
+        self._conclude(measured, before)
+        if overflow is not None:
+            torch.maximum(overflow, self.guard.found, out=self.found)
         if self.treatment.clip is not None:
             self._clip(batch.size)
         if self.skips_on_device or not self.found.item():
@@ -109,16 +117,35 @@ class EagerStep:
         if state["groups"] is not None:
             load_group_state(self.optimizer, state["groups"])
 
-    def _backward(self, parts: Sequence[Part], values: Mapping[str, float], *, metered: bool) -> None:
-        """Add the gradient of a batch's mean loss to that of the parameters; the meter judges whether it is finite."""
+    def _backward(self, parts: Sequence[Part], values: Mapping[str, float], *, first: bool = True) -> list[Measured]:
+        """Add the gradient of a batch's mean loss to that of the parameters; return what the first pass measures."""
+        measured: list[Measured] = []
+        totals: list[Tensor] = []
         for part in parts:
             outputs, losses = self.objective.outputs_and_losses(self.model, part, values, check=not self.checked)
             self.checked = True
             share = self._share(losses, len(parts))
             losses.backward(share if self.scale is None else self._scaled(losses, share))
-            if metered:
-                last = part is parts[-1]
-                self.meter.add(losses.detach(), outputs.detach(), part.targets, len(part.inputs), last=last)
+            losses, size = losses.detach(), len(part.inputs)
+            if first:
+                measured.append(self.meter.measure(losses, outputs.detach(), part.targets, size))
+            totals.append(measured[-1].loss if first else self.meter.loss_of(losses, size))
+        self.guard.look(totals, self._gradients() if self.scale is None else ())
+        return measured
+
+    def _conclude(self, measured: Sequence[Measured], before: Mapping[str, Tensor]) -> None:
+        """Let the guard decide about the step, count it, and take back what a bad one did to buffers."""
+        self.guard.conclude(measured)
+        for part in measured:
+            self.meter.add(part, skipped=self.guard.found if self.guard.policy.skips else None)
+        if before:
+            unless(self.guard.found, before, dict(self.model.named_buffers()))
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """The buffers as they are, where a step that changes them may turn out to be skipped."""
+        if not self.guard.policy.skips:
+            return {}
+        return {name: value.clone() for name, value in self.model.named_buffers()}
 
     def _share(self, losses: Tensor, parts: int) -> Tensor | None:
         """The gradient of the mean loss: 1/B for each example. Starting from it saves the mean and its backward."""
@@ -134,12 +161,9 @@ class EagerStep:
         scale = self.scale.scale.to(losses.dtype)
         return scale * (share if share is not None else torch.ones_like(losses, requires_grad=False))
 
-    def _finish_gradient(self) -> None:
-        """Divide the loss scale out of the gradient, and say on the device whether the update is to be skipped."""
-        if self.scale is None:
-            return
-        overflow = self.scale.unscale(self._gradients())
-        torch.maximum(overflow, self.meter.bad, out=self.found)
+    def _unscaled(self) -> Tensor | None:
+        """Divide the loss scale out of the gradient; return 1.0 where it overflowed, or None without a scale."""
+        return None if self.scale is None else self.scale.unscale(self._gradients())
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self.trained if p.grad is not None]
@@ -153,24 +177,24 @@ class EagerStep:
             parameter.grad = gradient
         self.meter.note({"grad_norm": norm, "clipped": was}, size, skipped=self.found)
 
-    def _ascend(self, parts: Sequence[Part], values: Mapping[str, float]) -> None:
+    def _ascend(self, parts: Sequence[Part], values: Mapping[str, float]) -> Tensor | None:
         """Replace the gradient by that at the place where the loss nearby is largest (SAM)."""
         had = [p for p in self.trained if p.grad is not None]
         uphill = ascent([p.grad for p in had if p.grad is not None], self.treatment.sam)
         with climbing(had, uphill, keeping=list(self.model.buffers())):
             for parameter in self.trained:
                 parameter.grad = None
-            self._backward(parts, values, metered=False)
-        if self.scale is not None:
-            overflow = self.scale.unscale(self._gradients())
-            torch.maximum(overflow, self.found, out=self.found)
+            self._backward(parts, values, first=False)
+        return self._unscaled()
 
     def _step_with_closure(self, parts: Sequence[Part], values: Mapping[str, float]) -> None:
         """L-BFGS evaluates the loss several times a step; the meter sees the first, which is that of the weights."""
-        first = True
+        measured: list[Measured] = []
+        held = self._buffers()
+        self.guard.begin()
 
         def closure() -> Tensor:
-            nonlocal first
+            first = not measured
             for parameter in self.trained:
                 parameter.grad = None
             total = torch.zeros((), dtype=torch.float64, device=self.meter.device)
@@ -182,19 +206,25 @@ class EagerStep:
                     self.checked = True
                     share = self._share(losses, len(parts))
                     losses.backward(share)
-                    total += (losses.detach() * share).sum() if share is not None else losses.detach()
+                    seen = losses.detach()
+                    total += (seen * share).sum() if share is not None else seen
                     if first:
-                        last = part is parts[-1]
-                        self.meter.add(losses.detach(), outputs.detach(), part.targets, len(part.inputs), last=last)
-            first = False
+                        measured.append(self.meter.measure(seen, outputs.detach(), part.targets, len(part.inputs)))
+                if first:
+                    self.guard.look([part.loss for part in measured], self._gradients())
             return total
 
         before = [p.detach().clone() for p in self.trained]
         step: Callable[..., Any] = self.optimizer.step
         step(closure)
-        if self.meter.bad.item():
+        self._conclude(measured, held)
+        if self.guard.found.item():
             with torch.no_grad():
                 for parameter, value in zip(self.trained, before, strict=True):
                     parameter.copy_(value)
         for parameter in self.trained:
             parameter.grad = None
+
+
+def _either(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return first if second is None or first is None else torch.maximum(first, second)

@@ -10,8 +10,7 @@ Everything that decides *when* is in the agenda, everything that is *computed* i
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from shoal.datasets import START, Batch, Batches, Position
 from shoal.errors import NonFiniteError
 from shoal.training.agenda import Agenda
 from shoal.training.evaluation import as_row
+from shoal.training.interruption import Interrupted, Watched, closed
 from shoal.training.pulse import Pulse
 from shoal.training.seams import AVERAGED, Callback, Engine, Evaluation, Hypers, Recorder, Row
 
@@ -51,36 +51,46 @@ def fit(
     evaluation: Evaluation | None = None,
     callbacks: Sequence[Callback] = (),
     at: Position = START,
+    due: bool = False,
 ) -> Ending:
     """Train from `at` to the end of the budget, an early stop or an interruption; save at each of them.
+
+    Where the run is asked to stop while it is evaluated, the evaluation is left and the checkpoint says that it is
+    still to be done: a training that continues from there is given `due`, and begins with it.
 
     Raises NonFiniteError when a loss was not finite; the weights are then those from before that update, and nothing
     was saved since.
     """
     saved = at
-    with _closed(batches.start(at)) as stream:
+    with closed(batches.start(at)) as stream:
         work = zip(_uploaded(engine, hypers, at.step, agenda.total), stream, strict=True)
-        while at.step < agenda.total and _reason_to_stop(callbacks) is None:
+        while due or (at.step < agenda.total and _reason_to_stop(callbacks) is None):
             # 1. steps, until something is due
             done = 0
-            for hyper, batch in islice(work, agenda.following(at.step) - at.step):
+            for hyper, batch in islice(work, 0 if due else agenda.following(at.step) - at.step):
                 engine.step(batch, hyper)
                 done += 1
                 if pulse.due():
                     break
-            at = _advanced(at, done, batches.per_epoch)
+            at, due = _advanced(at, done, batches.per_epoch), False
 
             # 2. a loss that was not finite ends the run here, before anything of it is kept
             _refuse_bad_losses(engine)
 
-            # 3. what the steps added up to, and how good the weights are
+            # 3. how good the weights are, and what the steps added up to
             if agenda.evaluates(at.step) or agenda.log.due(at.step):
-                rows = _rows(engine.drain(), at, agenda.per_epoch, hypers)
+                found: dict[str, list[dict[str, float]]] = {}
                 if evaluation is not None and agenda.evaluates(at.step):
-                    rows = _with(rows, evaluation.split, engine.evaluate(evaluation.batches))
-                    if engine.has_average():
-                        averaged = engine.evaluate(evaluation.batches, weights="average")
-                        rows = _with(rows, f"{evaluation.split}{AVERAGED}", averaged)
+                    try:
+                        found = _evaluated(engine, evaluation, pulse)
+                    except Interrupted:
+                        _refuse_bad_weights(engine, at)
+                        recorder.save(engine, at, callbacks, due=True)
+                        return _interrupted(pulse, at)
+                rows = _rows(engine.drain(), at, agenda.per_epoch, hypers)
+                for split, results in found.items():
+                    rows = _with(rows, split, results)
+                if found:
                     for callback in callbacks:
                         callback.evaluated(engine, rows)
                 recorder.rows(rows)
@@ -95,7 +105,7 @@ def fit(
                 recorder.save(engine, at, callbacks)
                 saved = at
             if pulse.asked is not None and saved == at:
-                return Ending(at, "interrupted", f"stopped by {pulse.asked} at step {at.step:,}")
+                return _interrupted(pulse, at)
 
     if saved != at:
         _refuse_bad_weights(engine, at)
@@ -104,15 +114,17 @@ def fit(
     return Ending(at, "early stop", early) if early else Ending(at, "budget", "the budget is spent")
 
 
-@contextmanager
-def _closed(stream: Iterator[Batch]) -> Generator[Iterator[Batch]]:
-    """Close a stream of batches at the end, which stops its workers; a traceback would keep it alive otherwise."""
-    try:
-        yield stream
-    finally:
-        close = getattr(stream, "close", None)
-        if close is not None:
-            close()
+def _evaluated(engine: Engine, evaluation: Evaluation, pulse: Pulse) -> dict[str, list[dict[str, float]]]:
+    """Return the metrics of the present weights, and of averaged ones, by split; raises Interrupted."""
+    batches = Watched(evaluation.batches, pulse)
+    found = {evaluation.split: engine.evaluate(batches)}
+    if engine.has_average():
+        found[f"{evaluation.split}{AVERAGED}"] = engine.evaluate(batches, weights="average")
+    return found
+
+
+def _interrupted(pulse: Pulse, at: Position) -> Ending:
+    return Ending(at, "interrupted", f"stopped by {pulse.asked} at step {at.step:,}")
 
 
 def _uploaded(engine: Engine, hypers: Hypers, first: int, total: int) -> Iterator[Any]:

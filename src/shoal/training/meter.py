@@ -1,15 +1,13 @@
-"""Sums of a run's training statistics on the device, and the guard that they make free.
+"""Sums of a run's training statistics on the device, in float64 where the device has it.
 
-If any loss is not finite, neither is the sum of losses from then on: `sum - sum` is 0 or NaN. So one number says
-whether to skip this update and all after it, without asking the host. Sums are float64 where the device has it.
-
-The guard is three operations on single numbers a step; the sums themselves are what any loop with metrics has.
+A step's statistics are measured while its outputs are there, and added once the guard has decided about the step: one
+that is skipped does not count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -17,44 +15,54 @@ from torch import Tensor
 from shoal.tasks import Metric
 
 
-class Meter:
-    """Running sums of the loss and of the metrics that are measured in training.
+class Measured(NamedTuple):
+    """What a batch of `size` examples adds: its loss, and each metric's statistics by metric and statistic."""
 
-    `bad` is what torch's fused optimizers take as `found_inf`: 1.0 from the first loss on that was not finite, else
-    0.0. It stays the same tensor.
-    """
+    loss: Tensor
+    sums: Mapping[str, Mapping[str, Tensor]]
+    size: int
+
+
+class Meter:
+    """Running sums of the loss and of the metrics that are measured in training."""
 
     def __init__(self, metrics: Mapping[str, Metric], device: torch.device) -> None:
         self.metrics = {name: metric for name, metric in metrics.items() if metric.in_training}
         self.dtype = torch.float32 if device.type == "mps" else torch.float64
         self.device = device
-        self.loss = torch.zeros((), dtype=self.dtype, device=device)
+        self.loss = self._zero()
         self.sums: dict[str, dict[str, Tensor]] = {name: {} for name in self.metrics}
         self.notes: dict[str, Tensor] = {}
-        self.noted = self._zero()
+        self.noted, self.left_out = self._zero(), self._zero()
         self.count = 0
-        self.bad = torch.zeros((), dtype=torch.float32, device=device)
-        self.bad_steps = torch.zeros((), dtype=torch.float32, device=device)
 
-    def add(self, losses: Tensor, outputs: Tensor, targets: Tensor, size: int, *, last: bool = True) -> None:
-        """Add one batch: its losses ([B], or their mean as a scalar) and statistics; judge whether all were finite.
+    def loss_of(self, losses: Tensor, size: int) -> Tensor:
+        """Return the sum of the losses of some examples, given as [B] or as their mean ([])."""
+        return losses.sum(dtype=self.dtype) if losses.ndim else losses.to(self.dtype) * size
 
-        With `last` a step ends: where the batch of a step comes in parts, it is that of the last of them.
-        """
-        if losses.ndim:
-            self.loss.add_(losses.sum(dtype=self.dtype))
-        else:
-            self.loss.add_(losses, alpha=size)
-        for name, metric in self.metrics.items():
+    def measure(self, losses: Tensor, outputs: Tensor, targets: Tensor, size: int) -> Measured:
+        """Return the sums of one batch, or of a part of one."""
+        loss = self.loss_of(losses, size)
+        found = {
+            name: {
+                key: values.sum(dtype=self.dtype) for key, values in metric.statistics(outputs, targets).items()
+            }
+            for name, metric in self.metrics.items()
+        }
+        return Measured(loss, found, size)
+
+    def add(self, measured: Measured, *, skipped: Tensor | None = None) -> None:
+        """Add the sums of a batch; where `skipped` ([]) is not 0 the batch does not count."""
+        self.count += measured.size
+        if skipped is not None:
+            self.left_out.add_(skipped, alpha=measured.size)
+        self.loss.add_(_unless(skipped, measured.loss))
+        for name, found in measured.sums.items():
             sums = self.sums[name]
-            for key, values in metric.statistics(outputs, targets).items():
+            for key, total in found.items():
                 if key not in sums:
                     sums[key] = self._zero()
-                sums[key].add_(values.sum(dtype=self.dtype))
-        self.count += size
-        torch.sub(self.loss, self.loss, out=self.bad).ne_(0)
-        if last:
-            self.bad_steps.add_(self.bad)
+                sums[key].add_(_unless(skipped, total))
 
     def note(self, values: Mapping[str, Tensor], size: int, *, skipped: Tensor) -> None:
         """Add what a step of `size` examples says beside its metrics (the norm of its gradient), to be averaged.
@@ -80,48 +88,53 @@ class Meter:
         """Return every tensor that this writes to, by name; `over` makes a meter of them."""
         sums = {f"sums.{name}.{key}": total for name, own in self.sums.items() for key, total in own.items()}
         notes = {f"notes.{name}": total for name, total in self.notes.items()}
-        own = {"loss": self.loss, "bad": self.bad, "bad_steps": self.bad_steps}
+        own = {"loss": self.loss, "left_out": self.left_out}
         return {**own, **sums, **notes, **({"noted": self.noted} if notes else {})}
 
     def over(self, tensors: Mapping[str, Tensor]) -> Meter:
         """Return a meter of the same metrics that writes to other tensors."""
         other = Meter({}, self.device)
         other.metrics = self.metrics
-        other.loss, other.bad, other.bad_steps = tensors["loss"], tensors["bad"], tensors["bad_steps"]
+        other.loss, other.left_out = tensors["loss"], tensors["left_out"]
         other.sums = {name: {key: tensors[f"sums.{name}.{key}"] for key in own} for name, own in self.sums.items()}
         other.notes = {name: tensors[f"notes.{name}"] for name in self.notes}
         other.noted = tensors.get("noted", other.noted)
         return other
 
-    def bad_since(self) -> int:
-        """Return how many steps, up to the present one, were skipped: 0 while all losses were finite."""
-        return int(self.bad_steps.item())
-
     def drain(self) -> dict[str, float]:
-        """Return the means over examples since the last drain, and start again; nothing where there were none."""
+        """Return the means over examples since the last drain, and start again; nothing where there were none.
+
+        Where updates were skipped, `skipped` is the share of the examples that this left out.
+        """
         if self.count == 0:
             return {}
-        totals = [self.loss, *self._sums(), *self.notes.values(), self.noted]
+        totals = [self.left_out, self.loss, *self._sums(), *self.notes.values(), self.noted]
         values = iter(cast("list[float]", torch.stack(totals).tolist()))  # one wait for the device
-        means = {"loss": next(values) / self.count}
-        for name, metric in self.metrics.items():
-            own = {key: next(values) / self.count for key in self.sums[name]}
-            means[name] = metric.finish({"loss": means["loss"], **own})
-        notes = {name: next(values) for name in self.notes}
-        if noted := next(values):
-            means |= {name: total / noted for name, total in notes.items()}
+        means: dict[str, float] = {}
+        left_out = next(values)
+        if left_out:
+            means["skipped"] = left_out / self.count
+        if count := self.count - left_out:
+            means["loss"] = next(values) / count
+            for name, metric in self.metrics.items():
+                own = {key: next(values) / count for key in self.sums[name]}
+                means[name] = metric.finish({"loss": means["loss"], **own})
+            notes = {name: next(values) for name in self.notes}
+            if noted := next(values):
+                means |= {name: total / noted for name, total in notes.items()}
         self.reset()
         return means
 
     def reset(self) -> None:
         """Forget everything."""
-        for total in (self.loss, self.bad, self.bad_steps, self.noted, *self._sums(), *self.notes.values()):
+        for total in (self.loss, self.left_out, self.noted, *self._sums(), *self.notes.values()):
             total.zero_()
         self.count = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums; only finite ones are ever saved."""
-        return {"loss": self.loss, "sums": self.sums, "notes": self.notes, "noted": self.noted, "count": self.count}
+        own = {"loss": self.loss, "left_out": self.left_out, "noted": self.noted}
+        return {**own, "sums": self.sums, "notes": self.notes, "count": self.count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` returned."""
@@ -131,8 +144,9 @@ class Meter:
         for name, own in self.sums.items():
             self._put(own, state["sums"].get(name, {}))
         self._put(self.notes, state.get("notes", {}))
-        if "noted" in state:  # checkpoints of earlier versions have no notes
-            self.noted.copy_(state["noted"])
+        for name in ("noted", "left_out"):  # checkpoints of earlier versions have neither
+            if name in state:
+                getattr(self, name).copy_(state[name])
 
     def _put(self, own: dict[str, Tensor], saved: Mapping[str, Tensor]) -> None:
         """Copy into the tensors that are there: a recorded step writes to those."""
@@ -146,3 +160,7 @@ class Meter:
 
     def _zero(self) -> Tensor:
         return torch.zeros((), dtype=self.dtype, device=self.device)
+
+
+def _unless(skipped: Tensor | None, value: Tensor) -> Tensor:
+    return value if skipped is None else torch.where(skipped > 0, 0.0, value)

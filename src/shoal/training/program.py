@@ -11,13 +11,14 @@ The state is `{group: {name: tensor}}`:
     frozen      parameters that are not trained, by name
     slots.NAME  each of the rule's slots, by unit
     average     the weights' exponential average, by unit, and that of the buffers, where there is one
-    meter, clip, scale, clock     sums, recent norms, loss scale, the number of updates
+    meter, guard, clip, scale, clock     sums, flags, recent norms, loss scale, the number of updates
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, cast
 
@@ -25,8 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from shoal.optim import Fused, NamedGroup, Rule, ascent, averaged, climbed, functional_call
+from shoal.training.guard import Guard, unless
 from shoal.training.loss_scale import LossScale
-from shoal.training.meter import Meter
+from shoal.training.meter import Measured, Meter
 from shoal.training.objective import Objective, Part
 from shoal.training.phases import phase
 from shoal.training.treatment import Treatment
@@ -99,28 +101,39 @@ class Program:
     fixed: Mapping[str, float]
     treatment: Treatment
     meter: Meter
+    guard: Guard
     averaged: bool = False
     fused: bool = True
 
     def __call__(self, state: State, inputs: Tensor, targets: Tensor, index: Tensor, hyper: Sequence[Tensor]) -> None:
         """Perform one update of `state`, in place. hyper: one 0-dim tensor a name."""
         values = dict(zip(self.names, hyper, strict=True))
-        meter = self.meter.over(state["meter"])
+        meter, guard = self.meter.over(state["meter"]), self.guard.over(state["guard"])
         scale = LossScale.over(state["scale"]) if self.treatment.scaled else None
         with phase("inputs"):
             parts = self.objective.parts(inputs, targets, index, values, count=self.treatment.parts)
         with phase("weights"):
             pieces = [unit.split(state["parameters"][unit.label]) for unit in self.units]
         weights = {name: piece for own in pieces for name, piece in own.items()}
+        before = {name: value.clone() for name, value in state["buffers"].items()} if guard.policy.skips else {}
 
-        grads, found = self._gradient(weights, state, state["buffers"], parts, values, meter, scale)
+        guard.begin()
+        gradient = partial(self._gradient, state=state, parts=parts, values=values, guard=guard, scale=scale)
+        grads, measured, overflow = gradient(weights, buffers=state["buffers"])
         if self.treatment.sam:
             with phase("climb"):
                 ascended = climbed(list(weights.values()), ascent(list(grads.values()), self.treatment.sam))
             moved = dict(zip(weights, ascended, strict=True))
             spare = {name: value.clone() for name, value in state["buffers"].items()}
-            grads, again = self._gradient(moved, state, spare, parts, values, None, scale)
-            found = torch.maximum(found, again)
+            grads, _, again = gradient(moved, buffers=spare, first=False)
+            overflow = again if overflow is None or again is None else torch.maximum(overflow, again)
+        with torch.no_grad(), phase("measures"):
+            guard.conclude(measured)
+            for part in measured:
+                meter.add(part, skipped=guard.found if guard.policy.skips else None)
+            if before:
+                unless(guard.found, before, state["buffers"])
+            found = guard.found if overflow is None else torch.maximum(overflow, guard.found)
         with torch.no_grad(), phase("update"):
             if self.treatment.clip is not None:
                 clipped, norm, was = self.treatment.clip.apply(list(grads.values()), state["clip"])
@@ -135,14 +148,16 @@ class Program:
     def _gradient(
         self,
         weights: Tree,
+        *,
         state: State,
         buffers: Tree,
         parts: Sequence[Part],
         values: Mapping[str, Tensor],
-        meter: Meter | None,
+        guard: Guard,
         scale: LossScale | None,
-    ) -> tuple[Tree, Tensor]:
-        """Return the gradient of the mean loss, and 1.0 where it must not be used, else 0.0."""
+        first: bool = True,
+    ) -> tuple[Tree, list[Measured], Tensor | None]:
+        """Return the gradient of the mean loss, what the first pass measures, and 1.0 where fp16 overflowed."""
         leaves = {name: value.detach().requires_grad_() for name, value in weights.items()}
 
         def forward(inputs: Any) -> Any:
@@ -150,7 +165,8 @@ class Program:
                 return functional_call(self.model, {**state["frozen"], **leaves, **buffers}, (inputs,))
 
         total: list[Tensor] | None = None
-        found = torch.zeros((), device=self.objective.device)
+        measured: list[Measured] = []
+        totals: list[Tensor] = []
         for part in parts:
             with torch.enable_grad():
                 with phase("loss"):
@@ -163,15 +179,15 @@ class Program:
             with phase("backward"):
                 total = list(grads) if total is None else [a + b for a, b in zip(total, grads, strict=True)]
             with torch.no_grad(), phase("measures"):
-                if meter is not None:
-                    last = part is parts[-1]
-                    meter.add(losses.detach(), outputs.detach(), part.targets, len(part.inputs), last=last)
-                    found = meter.bad
+                losses, size = losses.detach(), len(part.inputs)
+                if first:
+                    measured.append(self.meter.measure(losses, outputs.detach(), part.targets, size))
+                totals.append(measured[-1].loss if first else self.meter.loss_of(losses, size))
         assert total is not None
-        if scale is not None:
-            with torch.no_grad(), phase("update"):
-                found = torch.maximum(found, scale.unscale(total))
-        return dict(zip(leaves, total, strict=True)), found
+        with torch.no_grad(), phase("measures"):
+            guard.look(totals, total if scale is None else ())
+            overflow = None if scale is None else scale.unscale(total)
+        return dict(zip(leaves, total, strict=True)), measured, overflow
 
     def _update(self, state: State, grads: Tree, values: Mapping[str, Tensor], found: Tensor) -> None:
         """Write new weights and slots, unless `found` says that the update must not be made."""

@@ -15,7 +15,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""Ask to save and stop: Ctrl-C, `kill` and schedulers, and what schedulers send ahead of a time limit."""
+IGNORED = (signal.SIGHUP,)
+"""The terminal was closed: training goes on, and its log is in the run's folder."""
 
 
 class Pulse:
@@ -49,7 +52,7 @@ class Pulse:
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Turn SIGINT and SIGTERM into a request; outside the main thread signals are left alone."""
+        """Turn signals into a request; outside the main thread signals are left alone."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -61,6 +64,7 @@ class Pulse:
             self.ask(signal.Signals(number).name)
 
         before: dict[Any, Any] = {number: signal.signal(number, handle) for number in SIGNALS}
+        before |= {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
         try:
             yield
         finally:

@@ -90,6 +90,7 @@ class RecordedStep:
         averaged: bool,
     ) -> None:
         self.model, self.meter, self.names, self.trained = eager.model, eager.meter, eager.names, eager.trained
+        self.guard = eager.guard
         self.execution, self.rules, self.trial = execution, recording.rules, trial
         self.objective = eager.objective
         self.device = self.meter.device
@@ -119,6 +120,7 @@ class RecordedStep:
                 fixed=recording.fixed,
                 treatment=eager.treatment,
                 meter=self.meter,
+                guard=self.guard,
                 averaged=averaged,
                 fused=execution == "captured",
             )
@@ -289,7 +291,7 @@ class RecordedStep:
             state["average"] = {
                 label: value.detach().clone() for label, value in {**units, **state["frozen"], **kept}.items()
             }
-        state["meter"] = self.meter.tensors()
+        state["meter"], state["guard"] = self.meter.tensors(), self.guard.tensors()
         state["clip"] = eager.clipping
         state["scale"] = eager.scale.state_dict() if eager.scale is not None else {}
         state["clock"] = {"updates": torch.zeros((), dtype=torch.float32, device=self.device)}

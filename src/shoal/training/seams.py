@@ -132,8 +132,8 @@ class Recorder(Protocol):
         """Write rows of history."""
         ...
 
-    def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback]) -> None:
-        """Write a checkpoint from which training continues at `at`."""
+    def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback], *, due: bool = False) -> None:
+        """Write a checkpoint from which training continues at `at`, with what is `due` there still to be done."""
         ...
 
     def tick(self, at: Position) -> bool:

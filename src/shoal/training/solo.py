@@ -135,7 +135,7 @@ class SoloEngine:
 
     def bad_steps(self) -> list[int | None]:
         """Return the first step whose loss was not finite, counted from 1, or None."""
-        skipped = self.meter.bad_since()
+        skipped = self.guard.bad_since()
         return [self.steps - skipped + 1 if skipped else None]
 
     def finite(self) -> list[bool]:
@@ -173,6 +173,7 @@ class SoloEngine:
             "buffers": {name: value for name, value in weights.items() if name not in parameters},
             **self.perform.optimizer_state(),
             "meter": self.meter.state_dict(),
+            "guard": self.guard.state_dict(),
             "best": self.best,
             "average": self._average_state(),
             "clip": dict(self.perform.clipping),
@@ -190,6 +191,7 @@ class SoloEngine:
         self.steps = int(state["steps"])
         self.perform.load_optimizer_state(state, steps=self.steps)
         self.meter.load_state_dict(state["meter"])
+        self.guard.load_state_dict(state.get("guard") or {})
         best = state["best"]
         self.best = None if best is None else {name: value.to(self.device).clone() for name, value in best.items()}
         self._load_average(state.get("average") or {})

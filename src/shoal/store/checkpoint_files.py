@@ -1,0 +1,113 @@
+"""A checkpoint as plain files: what its manifest states, and whether its bytes are still those that were saved.
+
+    step-00001200/{manifest.json, *.pt}
+
+The manifest has format, step, and size and SHA-256 of every file; it ends with the SHA-256 of itself without that
+line. Nothing here loads what the files hold, so it needs no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shoal.errors import CheckpointError
+from shoal.files import SAFE_NAME, sha256_file, to_json
+
+FORMAT = 1
+"""Of the manifest and the layout; a reader refuses a newer one."""
+MANIFEST = "manifest.json"
+CHECKSUM = "sha256"
+"""The manifest's key for the checksum of itself."""
+NAME = re.compile(r"step-(\d{8,})")
+
+
+def folder_name(step: int) -> str:
+    """Return the folder of a step's checkpoint.
+
+    >>> folder_name(1200)
+    'step-00001200'
+    """
+    return f"step-{step:08d}"
+
+
+def step_of(folder: Path) -> int:
+    """Return the step of a checkpoint by the name of its folder."""
+    match = NAME.fullmatch(folder.name)
+    assert match
+    return int(match[1])
+
+
+def candidates(checkpoints: Path) -> list[Path]:
+    """Return checkpoint folders, newest first."""
+    if not checkpoints.is_dir():
+        return []
+    return sorted((p for p in checkpoints.iterdir() if NAME.fullmatch(p.name)), key=step_of, reverse=True)
+
+
+def checksum(manifest: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a manifest, its own left out; it is that of the values, however they are laid out."""
+    rest = {key: value for key, value in manifest.items() if key != CHECKSUM}
+    return hashlib.sha256(to_json(rest).encode()).hexdigest()
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """Return a checkpoint's manifest; raises CheckpointError where it is damaged, of a newer format, or another's."""
+    path = folder / MANIFEST
+    try:
+        manifest: Any = json.loads(path.read_bytes())
+        version, files, stated = manifest["format"], manifest["files"], manifest.get(CHECKSUM)
+        newer = version > FORMAT
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error}).") from error
+    if newer:
+        raise CheckpointError(f"{path}: of format {version}, newer than this Shoal reads ({FORMAT}): upgrade Shoal.")
+    if stated != checksum(manifest):
+        raise CheckpointError(f"{path}: its content does not have the checksum it was saved with.")
+    if not isinstance(files, dict) or manifest.get("step") != step_of(folder):
+        raise CheckpointError(f"{path}: of step {manifest.get('step')}, in the folder of another.")
+    return manifest
+
+
+def paths_of(folder: Path, manifest: Mapping[str, Any]) -> dict[Path, Mapping[str, Any]]:
+    """Return the files that a manifest names, which must lie in the checkpoint itself, with what it states of each.
+
+    Sizes are looked at before anything is read; raises CheckpointError.
+    """
+    found: dict[Path, Mapping[str, Any]] = {}
+    for name, stated in manifest["files"].items():
+        path = folder / name
+        if not SAFE_NAME.fullmatch(name) or path.is_symlink():
+            raise CheckpointError(f"{folder / MANIFEST}: names {name!r}, which is not a file of this checkpoint.")
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise CheckpointError(f"{path}: {error.strerror}.") from error
+        if size != stated["size"]:
+            raise CheckpointError(f"{path}: {size:,} bytes, expected {stated['size']:,}.")
+        found[path] = stated
+    return found
+
+
+def matching(path: Path, digest: str, stated: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where a file's SHA-256 is not the one that was saved."""
+    if digest != stated["sha256"]:
+        raise CheckpointError(f"{path}: its content does not have the checksum it was saved with.")
+
+
+def damage(folder: Path) -> str | None:
+    """Return what is wrong with a checkpoint's files, without loading them, or None."""
+    try:
+        for path, stated in paths_of(folder, manifest_of(folder)).items():
+            try:
+                digest = sha256_file(path)
+            except OSError as error:
+                raise CheckpointError(f"{path}: {error.strerror}.") from error
+            matching(path, digest, stated)
+    except CheckpointError as error:
+        return str(error)
+    return None

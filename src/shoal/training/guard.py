@@ -1,0 +1,133 @@
+"""Whether an update must not be made, decided on the device before it would be: nothing here asks for a value.
+
+A step is bad where a loss or a number of the gradient is not finite, and where the loss leaps, if that is guarded. Under
+the policies `stop` and `rewind` neither it nor any step after it makes an update: the loop finds out a moment later, and
+the weights are still those from before. Under `skip` the update is left out, with what the step would have changed
+elsewhere, and training goes on; more than `limit` such steps in a row stop it.
+
+What is kept of the losses is of steps that were not bad: one NaN does not poison it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from shoal.training.meter import Measured
+
+NORMAL_STEPS = 20
+"""Steps that the recent loss is made of at least, before any is called a leap."""
+RECENT = 0.02
+"""The share of the newest step in the recent mean and deviation of the loss."""
+
+_torch: Any = torch  # the kernel is private in torch
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is done about a bad step; a loss more than `spike` deviations above its recent mean is one too."""
+
+    action: Literal["stop", "skip", "rewind"] = "stop"
+    spike: float | None = None
+    limit: int = 10
+
+    @property
+    def skips(self) -> bool:
+        """Whether training goes on after a bad step."""
+        return self.action == "skip"
+
+
+class Guard:
+    """Flags and counts of one run, as tensors that stay the same ones: a recorded step may hold them.
+
+    `found` is what torch's fused optimizers take as `found_inf`: 1.0 where this step's update must not be made. In a
+    step: `begin`, `look` at whatever must be finite, `conclude`, and then the update.
+    """
+
+    def __init__(self, policy: Policy, device: torch.device) -> None:
+        self.policy, self.device = policy, device
+        self.found = torch.zeros((), dtype=torch.float32, device=device)
+        self.counts = {name: torch.zeros_like(self.found) for name in _counts(policy)}
+        self.one = torch.ones_like(self.found)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor that this writes to, by name; `over` makes a guard of them."""
+        return {"found": self.found, **self.counts}
+
+    def over(self, tensors: Mapping[str, Tensor]) -> Guard:
+        """Return a guard of the same policy that writes to other tensors."""
+        other = Guard.__new__(Guard)
+        other.policy, other.device, other.one = self.policy, self.device, self.one
+        other.found, other.counts = tensors["found"], {name: tensors[name] for name in self.counts}
+        return other
+
+    def begin(self) -> None:
+        """Start a step: where bad ones are skipped, this one may be good again."""
+        if self.policy.skips:
+            self.found.copy_(self.counts["stopped"])
+
+    def look(self, losses: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
+        """Find whether a loss ([]) or a number of a gradient is not finite."""
+        raise NotImplementedError
+
+    def conclude(self, measured: Sequence[Measured]) -> None:
+        """Decide about the step, whose batch was measured in parts."""
+        counts = self.counts
+        if self.policy.spike is not None:
+            total = torch.stack([part.loss for part in measured]).sum()
+            self._weigh((total / sum(part.size for part in measured)).to(torch.float32), self.policy.spike)
+        if self.policy.skips:
+            counts["streak"].add_(1.0).mul_(self.found)
+            counts["skipped"].add_(self.found)
+            counts["stopped"].copy_(torch.maximum(counts["stopped"], counts["streak"].gt(self.policy.limit)))
+            counts["since"].add_(counts["stopped"])
+        else:
+            counts["since"].add_(self.found)
+
+    def bad_since(self) -> int:
+        """Return how many steps ago training was to stop, the present one included: 0 where it was not."""
+        return int(self.counts["since"].item())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the counts: live tensors, to be saved before the next step; only of runs that go on is anything saved."""
+        return dict(self.counts)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state_dict` returned; what another policy or an earlier version did not keep starts anew."""
+        self.found.zero_()
+        for name, tensor in self.counts.items():
+            tensor.copy_(state[name]) if name in state else tensor.zero_()
+
+    def _weigh(self, loss: Tensor, spike: float) -> None:
+        """Call a loss that leaps bad, and let one that is not become part of what is normal."""
+        mean, variance, seen = (self.counts[name] for name in ("mean", "variance", "seen"))
+        away = loss - mean
+        leaps = (seen >= NORMAL_STEPS) & (away > spike * variance.sqrt())
+        self.found.copy_(torch.maximum(self.found, leaps))
+        bad, share = self.found > 0, torch.clamp(1.0 / (seen + 1.0), min=RECENT)
+        new = {
+            "mean": mean + share * away,
+            "variance": (1.0 - share) * (variance + share * away.square()),
+            "seen": seen + 1.0,
+        }
+        for name, value in new.items():
+            self.counts[name].copy_(torch.where(bad, self.counts[name], value))
+
+
+def _counts(policy: Policy) -> Sequence[str]:
+    names = ["since"]
+    if policy.skips:
+        names += ["streak", "skipped", "stopped"]
+    if policy.spike is not None:
+        names += ["mean", "variance", "seen"]
+    return names
+
+
+def unless(bad: Tensor, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
+    """Put tensors back to what they were before a step that was bad, in place."""
+    for name, value in after.items():
+        value.copy_(torch.where(bad > 0, before[name], value))

@@ -1,0 +1,44 @@
+"""Evaluations that give way when a run is asked to stop, so that a signal never waits for one."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
+from shoal.datasets import START, Batch, Batches, Position
+from shoal.training.pulse import Pulse
+
+
+class Interrupted(Exception):  # noqa: N818  (no error: somebody asked)
+    """Raised between two batches of an evaluation when the run was asked to stop."""
+
+
+class Watched:
+    """Batches that end with Interrupted once the run is asked to stop."""
+
+    def __init__(self, batches: Batches, pulse: Pulse) -> None:
+        self.batches, self.pulse = batches, pulse
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches in one pass."""
+        return self.batches.per_epoch
+
+    def start(self, at: Position = START) -> Iterator[Batch]:
+        """Yield the batches from `at` on."""
+        with closed(self.batches.start(at)) as stream:
+            for batch in stream:
+                if self.pulse.asked is not None:
+                    raise Interrupted(self.pulse.asked)
+                yield batch
+
+
+@contextmanager
+def closed(stream: Iterator[Batch]) -> Generator[Iterator[Batch]]:
+    """Close a stream of batches at the end, which stops its workers; a traceback would keep it alive otherwise."""
+    try:
+        yield stream
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()
