@@ -53,7 +53,11 @@ class TrainingError(ShoalError):
 
 
 class NonFiniteError(TrainingError):
-    """The loss became NaN or infinite; the weights are those from before the update."""
+    """A loss or gradient was not finite, or the loss leapt, at `step`; the weights are those from before its update."""
+
+    def __init__(self, text: str, *, step: int | None = None) -> None:
+        super().__init__(text)
+        self.step = step
 
 
 class CheckpointError(ShoalError):

@@ -221,6 +221,40 @@ class Checkpoint(Settings):
     keep: Int = setting(2, "newest checkpoints to keep", identity=NEVER, ge=2)
 
 
+class Guard(Settings):
+    """What is done when a training goes wrong: it is found on the device, before the update is made."""
+
+    action: Literal["stop", "skip", "rewind"] = setting(
+        "stop",
+        "what a loss or gradient that is not finite leads to: the run fails, the update is left out, or training goes "
+        "back to a checkpoint and on with a smaller learning rate",
+        identity="stop",
+    )
+    spike: Float | None = setting(
+        None,
+        "a loss so many deviations above its recent mean is treated like one that is not finite; null: none is",
+        identity=None,
+        gt=0,
+        unit="standard deviations",
+    )
+    limit: Int = setting(5, "updates left out in a row, or rewinds in all, before the run fails", identity=5, ge=1)
+    rewind_every: Float | None = setting(
+        None,
+        "interval of the points that a rewind goes back to, in the unit of the budget; null is once an epoch",
+        identity=None,
+        gt=0,
+    )
+    rewind_lr: Float = setting(
+        0.5, "what the learning rate is multiplied by from there on, at each rewind", identity=0.5, gt=0, le=1
+    )
+    memory: Literal["stop", "halve"] = setting(
+        "stop",
+        "what running out of memory leads to: the run fails, or goes on with the gradient computed in twice as many "
+        "parts, which is the same to rounding",
+        identity=NEVER,
+    )
+
+
 class Log(Settings):
     """What is written as training goes; never changes the result."""
 
@@ -279,6 +313,7 @@ class Recipe(Settings):
     best: Best = setting(Best(), "which weights to keep", identity={})
     early_stop: EarlyStop = setting(EarlyStop(), "when to stop early", identity={})
     checkpoint: Checkpoint = setting(Checkpoint(), "when to save", identity=NEVER)
+    guard: Guard = setting(Guard(), "what is done when training goes wrong", identity={})
     log: Log = setting(Log(), "what to write", identity=NEVER)
 
     @model_validator(mode="after")

@@ -30,6 +30,19 @@ class Every:
             k += 1
         return round(k * self.interval)
 
+    def latest(self, step: int) -> int:
+        """Return the last step up to `step` at which this was due; 0 where it was not yet.
+
+        >>> Every(2.5).latest(6), Every(2.5).latest(1)
+        (5, 0)
+        """
+        if self.interval is None:
+            return 0
+        k = int(step / self.interval) + 1
+        while round(k * self.interval) > step:
+            k -= 1
+        return round(k * self.interval)
+
     def due(self, step: int) -> bool:
         """Return whether this is due once `step` steps are done."""
         return step > 0 and self.following(step - 1) == step
@@ -44,6 +57,8 @@ class Agenda:
     evaluate: Every
     log: Every
     save: Every
+    point: Every = Every(None)
+    """Checkpoints that a rewind may go back to."""
 
     @classmethod
     def of(cls, recipe: Recipe, per_epoch: int) -> Agenda:
@@ -64,13 +79,21 @@ class Agenda:
             evaluate=Every(float(per_epoch) if every is None else max(every * unit, 1.0)),
             log=Every(recipe.log.every),
             save=Every(None if recipe.checkpoint.every is None else max(recipe.checkpoint.every * unit, 1.0)),
+            point=_points(recipe, per_epoch, unit),
         )
 
     def following(self, step: int) -> int:
         """Return the first step after `step` at which anything is due."""
-        due = [every.following(step) for every in (self.evaluate, self.log, self.save)]
+        due = [every.following(step) for every in (self.evaluate, self.log, self.save, self.point)]
         return min([self.total, *(item for item in due if item is not None)])
 
     def evaluates(self, step: int) -> bool:
         """Return whether an evaluation is due; one always is at the end."""
         return step == self.total or self.evaluate.due(step)
+
+
+def _points(recipe: Recipe, per_epoch: int, unit: int) -> Every:
+    if recipe.guard.action != "rewind":
+        return Every(None)
+    every = recipe.guard.rewind_every
+    return Every(float(per_epoch) if every is None else max(every * unit, 1.0))

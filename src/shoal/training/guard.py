@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from shoal.training.meter import Measured
+from shoal.training.seams import Bad
 
 NORMAL_STEPS = 20
 """Steps that the recent loss is made of at least, before any is called a leap."""
@@ -88,9 +89,16 @@ class Guard:
         else:
             counts["since"].add_(self.found)
 
-    def bad_since(self) -> int:
-        """Return how many steps ago training was to stop, the present one included: 0 where it was not."""
-        return int(self.counts["since"].item())
+    def bad(self, steps: int, *, loss: Tensor) -> Bad | None:
+        """Return the step for which training is to stop, `steps` being done, or None; waits for the device.
+
+        loss: the sum of losses so far, which a loss that is not finite has made so.
+        """
+        since = int(self.counts["since"].item())
+        if not since:
+            return None
+        leapt = "leapt" in self.counts and bool(self.counts["leapt"].item())
+        return Bad(steps - since + 1, "leap" if leapt else "gradient" if bool(loss.isfinite().item()) else "loss")
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the counts: live tensors, to be saved before the next step; only of runs that go on is anything saved."""
@@ -106,7 +114,8 @@ class Guard:
         """Call a loss that leaps bad, and let one that is not become part of what is normal."""
         mean, variance, seen = (self.counts[name] for name in ("mean", "variance", "seen"))
         away = loss - mean
-        leaps = (seen >= NORMAL_STEPS) & (away > spike * variance.sqrt())
+        leaps = (seen >= NORMAL_STEPS) & (away > spike * variance.sqrt()) & (self.found == 0)
+        self.counts["leapt"].copy_(torch.maximum(self.counts["leapt"], leaps))
         self.found.copy_(torch.maximum(self.found, leaps))
         bad, share = self.found > 0, torch.clamp(1.0 / (seen + 1.0), min=RECENT)
         new = {
@@ -123,7 +132,7 @@ def _counts(policy: Policy) -> Sequence[str]:
     if policy.skips:
         names += ["streak", "skipped", "stopped"]
     if policy.spike is not None:
-        names += ["mean", "variance", "seen"]
+        names += ["mean", "variance", "seen", "leapt"]
     return names
 
 

@@ -74,8 +74,8 @@ def fit(
                     break
             at, due = _advanced(at, done, batches.per_epoch), False
 
-            # 2. a loss that was not finite ends the run here, before anything of it is kept
-            _refuse_bad_losses(engine)
+            # 2. a step that was bad ends the run here, before anything of it is kept
+            _refuse_bad_steps(engine)
 
             # 3. how good the weights are, and what the steps added up to
             if agenda.evaluates(at.step) or agenda.log.due(at.step):
@@ -96,7 +96,7 @@ def fit(
                 recorder.rows(rows)
 
             # 4. the clock, the checkpoint, the signals
-            save = agenda.save.due(at.step) or pulse.asked is not None
+            save = agenda.save.due(at.step) or agenda.point.due(at.step) or pulse.asked is not None
             if pulse.due():
                 save = recorder.tick(at) or save
                 pulse.rest()
@@ -152,12 +152,12 @@ def _advanced(at: Position, steps: int, per_epoch: int) -> Position:
     return Position(at.epoch + epochs, batch, at.step + steps)
 
 
-def _refuse_bad_losses(engine: Engine) -> None:
-    """Raise NonFiniteError where a loss of any run was not finite."""
-    for run, step in enumerate(engine.bad_steps()):
-        if step is not None:
+def _refuse_bad_steps(engine: Engine) -> None:
+    """Raise NonFiniteError where training of any run is to stop for a step that was bad."""
+    for run, bad in enumerate(engine.bad_steps()):
+        if bad is not None:
             cause = "" if engine.finite()[run] else " The update before it had made weights NaN or infinite."
-            raise NonFiniteError(f"the loss at step {step:,} is not finite; its update was not made.{cause} {REMEDY}")
+            raise NonFiniteError(f"{bad.said}; its update was not made.{cause} {REMEDY}", step=bad.step)
 
 
 def _refuse_bad_weights(engine: Engine, at: Position) -> None:

@@ -29,6 +29,23 @@ class Row(NamedTuple):
     metrics: Mapping[str, float]
 
 
+class Bad(NamedTuple):
+    """A step, counted from 1, whose update must not be made, and why."""
+
+    step: int
+    cause: Literal["loss", "gradient", "leap"]
+
+    @property
+    def said(self) -> str:
+        """The step as a clause."""
+        what = {
+            "loss": "the loss is not finite",
+            "gradient": "the gradient is not finite, although the loss is",
+            "leap": "the loss leapt far above its recent mean (guard.spike)",
+        }
+        return f"at step {self.step:,} {what[self.cause]}"
+
+
 class Hypers(Protocol):
     """The values of scheduled hyperparameters, computed ahead by blocks."""
 
@@ -71,8 +88,8 @@ class Engine(Protocol):
         """Return every metric over one pass, a dict a run."""
         ...
 
-    def bad_steps(self) -> list[int | None]:
-        """Return, for each run, the first step whose loss was not finite; no update was made from then on.
+    def bad_steps(self) -> list[Bad | None]:
+        """Return, for each run, the step for which it is to stop; no update was made from then on.
 
         This, `finite` and `drain` are the only waits for the device.
         """

@@ -27,7 +27,7 @@ from shoal.training.objective import SHARE
 from shoal.training.plan import Plan
 from shoal.training.precision import as_float32, autocasting
 from shoal.training.recorded import Hyper, RecordedStep
-from shoal.training.seams import Weights
+from shoal.training.seams import Bad, Weights
 from shoal.training.weights import evaluating, load_weights, weights_of
 
 Step = EagerStep | RecordedStep
@@ -56,7 +56,7 @@ class SoloEngine:
     def __init__(self, step: Step, task: Task, *, seed: int, plan: Plan, averaging: Averaging | None = None) -> None:
         if isinstance(step, RecordedStep):
             step.adopt()
-        self.perform, self.model, self.meter = step, step.model, step.meter
+        self.perform, self.model, self.meter, self.guard = step, step.model, step.meter, step.guard
         self.task, self.plan, self.seed = task, plan, seed
         self.device = torch.device(plan.device)
         self.seeds = rng.StepSeeds(seed)
@@ -133,10 +133,9 @@ class SoloEngine:
             self.measured = self.steps
         return {**weights, **self.statistics}
 
-    def bad_steps(self) -> list[int | None]:
-        """Return the first step whose loss was not finite, counted from 1, or None."""
-        skipped = self.guard.bad_since()
-        return [self.steps - skipped + 1 if skipped else None]
+    def bad_steps(self) -> list[Bad | None]:
+        """Return the step for which training is to stop, or None."""
+        return [self.guard.bad(self.steps, loss=self.meter.loss)]
 
     def finite(self) -> list[bool]:
         """Return whether all weights are finite."""
