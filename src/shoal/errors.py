@@ -55,6 +55,14 @@ class TrainingError(ShoalError):
 class NonFiniteError(TrainingError):
     """A loss or gradient was not finite, or the loss leapt, at `step`; the weights are those from before its update."""
 
+    def __init__(self, text: str, *, step: int | None = None, cause: str = "") -> None:
+        super().__init__(text)
+        self.step, self.cause = step, cause
+
+
+class OutOfMemoryError(TrainingError):
+    """There was no memory left, at `step` (from 1) where it was in one; the weights are of no use then."""
+
     def __init__(self, text: str, *, step: int | None = None) -> None:
         super().__init__(text)
         self.step = step

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from shoal import datasets, models, optim
 from shoal.assembly import trial
+from shoal.assembly.decisions import Decision, accumulate, lr_factor
 from shoal.assembly.devices import choose
 from shoal.assembly.layout import laid_out, pixel_by_pixel
 from shoal.assembly.network import build_model
@@ -79,6 +80,8 @@ class Workshop:
     runs: Path = Path("runs")
     began: float = field(default_factory=time.monotonic)
     """When work on it began: what passes until the first step is start-up."""
+    decisions: list[Decision] = field(default_factory=list[Decision])
+    """What was decided when this run went wrong before."""
 
     @cached_property
     def effective(self) -> Recipe:
@@ -191,7 +194,14 @@ class Workshop:
         recipe, agenda = self.effective, self.agenda
         base, _ = self._of_optimizer
         return Columns(
-            ScheduledHypers(recipe, base, agenda.total, per_epoch=agenda.per_epoch, controllers=self.controllers),
+            ScheduledHypers(
+                recipe,
+                base,
+                agenda.total,
+                per_epoch=agenda.per_epoch,
+                controllers=self.controllers,
+                lr_factor=partial(lr_factor, self.decisions),
+            ),
             objective=self.objective,
             average=recipe.average,
             picture=self.data.input_shape[-2:] if len(self.data.input_shape) == 3 else (1, 1),
@@ -262,10 +272,12 @@ class Workshop:
             mixing=mixing if mixing.mixup or mixing.cutmix else None,
         )
 
-    @cached_property
+    @property
     def stepping(self) -> Stepping:
         """What the steps are made of."""
-        return Stepping(self.effective, self.model, self.objective, self.hypers, self.batches, self.agenda.total)
+        recipe, parts = self.effective, accumulate(self.decisions, self.recipe.accumulate)
+        recipe = recipe.model_copy(update={"accumulate": parts})
+        return Stepping(recipe, self.model, self.objective, self.hypers, self.batches, self.agenda.total)
 
     def engine(self, plan: Plan, step: Step) -> SoloEngine:
         """Return the engine that performs the steps under a plan."""

@@ -20,6 +20,7 @@ import torch
 
 from shoal.assembly import samples
 from shoal.assembly.build import Workshop
+from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.explain import changes_since
 from shoal.assembly.heap import keep_heap
@@ -30,7 +31,7 @@ from shoal.assembly.screen import Screen
 from shoal.assembly.stepping import Step
 from shoal.checkpoints import size_of
 from shoal.datasets import START, StreamBatches
-from shoal.errors import ShoalError
+from shoal.errors import NonFiniteError, OutOfMemoryError, ShoalError
 from shoal.files import writable_folder, write_atomic
 from shoal.recipe import Recipe
 from shoal.recipe.parts import DatasetPart
@@ -135,6 +136,7 @@ def _plan(workshop: Workshop, before: Mapping[str, Any], screen: Screen) -> tupl
 def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRecorder, SoloEngine]:
     """Record what is about to be trained, and with what."""
     recipe, before = workshop.recipe, record.read(folder)
+    workshop.decisions[:] = recorded(before)
     plan, step = _plan(workshop, before, screen)
     named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
     write_atomic(folder.recipe, named.to_yaml())
@@ -163,14 +165,16 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
         provenance=before.get("provenance") or collect(sys.argv, Path.cwd()),
         scaled=[asdict(change) for change in workshop.changes] or None,
     )
-    return RunRecorder(folder, recipe, screen, batch_size=workshop.batch_size), workshop.engine(plan, step)
+    points = workshop.agenda.point
+    recorder = RunRecorder(folder, recipe, screen, batch_size=workshop.batch_size, points=points)
+    return recorder, workshop.engine(plan, step)
 
 
 def _train(
     workshop: Workshop, folder: RunFolder, recorder: RunRecorder, engine: SoloEngine, screen: Screen, pulse: Pulse
 ) -> None:
     callbacks = workshop.callbacks()
-    at, loaded = recorder.resume(engine, callbacks)
+    at, loaded = recorder.resume(engine, callbacks, workshop.decisions)
     _introduce(workshop, folder, engine, screen, at.step if loaded else None)
     if loaded is None:
         _trial_save(folder, recorder, engine, callbacks)
@@ -178,18 +182,28 @@ def _train(
         screen.say(workshop.batches.skipping(at))
     recorder.begin(workshop.began)
     screen.begin(step=at.step, total=workshop.agenda.total)
-    ending = fit(
-        engine,
-        workshop.batches,
-        hypers=workshop.hypers,
-        agenda=workshop.agenda,
-        recorder=recorder,
-        pulse=pulse,
-        evaluation=workshop.evaluation("valid"),
-        callbacks=callbacks,
-        at=at,
-        due=loaded is not None and bool(loaded.meta.get("due")),
-    )
+    while True:
+        try:
+            ending = fit(
+                engine,
+                workshop.batches,
+                hypers=workshop.hypers,
+                agenda=workshop.agenda,
+                recorder=recorder,
+                pulse=pulse,
+                evaluation=workshop.evaluation("valid"),
+                callbacks=callbacks,
+                at=at,
+                due=loaded is not None and bool(loaded.meta.get("due")),
+            )
+            break
+        except (NonFiniteError, OutOfMemoryError) as error:
+            decision = _decision(error, workshop)
+            if decision is None:
+                raise
+            engine = _go_back(decision, workshop, folder, engine, screen)
+            at, loaded = recorder.resume(engine, callbacks, workshop.decisions)
+            screen.begin(step=at.step, total=workshop.agenda.total)
     screen.end()
     recorder.settle()
     if ending.kind != "interrupted":
@@ -208,6 +222,38 @@ def _train(
     )
     screen.say(f"{ending.reason}; a checkpoint was saved, and the same command continues from it.")
     return None
+
+
+def _decision(error: NonFiniteError | OutOfMemoryError, workshop: Workshop) -> Decision | None:
+    """Return how training goes on after an error; None where it ends with it."""
+    guard, decisions = workshop.recipe.guard, workshop.decisions
+    if isinstance(error, NonFiniteError):
+        return rewind(error, guard, workshop.agenda.point, decisions)
+    layer = couples(workshop.model)
+    if layer is not None and guard.memory == "halve":
+        raise OutOfMemoryError(
+            f"{error} guard.memory=halve cannot help: {layer} is a batch norm, and its statistics are those of the "
+            "whole batch. Choose model.norm=group or layer where the model has it.",
+            step=error.step,
+        ) from error
+    return halve(error, guard, workshop.batch_size, accumulate(decisions, workshop.recipe.accumulate))
+
+
+def _go_back(
+    decision: Decision, workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen: Screen
+) -> SoloEngine:
+    """Record a decision, which from then on holds, and return the engine that follows it."""
+    screen.end()
+    workshop.decisions.append(decision)
+    record.update(folder, guard=[each.plain() for each in workshop.decisions])
+    screen.say(decision.said)
+    if decision.accumulate is None:
+        return engine
+    plan = engine.plan
+    del engine
+    if workshop.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return workshop.engine(plan, workshop.stepping.step(plan.execution, screen.say))
 
 
 def _trial_save(

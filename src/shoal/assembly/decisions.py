@@ -11,7 +11,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
+from shoal.errors import NonFiniteError, OutOfMemoryError
+from shoal.recipe.schema import Guard
+from shoal.training.agenda import Every
+
+REWIND, MEMORY = "rewind", "memory"
 POINT, DECISIONS = "point", "decisions"
 """Keys of a checkpoint's manifest: whether a rewind may go back to it; how many decisions it follows."""
 
@@ -28,9 +35,47 @@ class Decision:
     lr: float = 1.0
     accumulate: int | None = None
 
+    @property
+    def said(self) -> str:
+        """The decision as a sentence."""
+        if self.accumulate is not None:
+            return f"{self.cause}: from here on the gradient is computed in {self.accumulate} parts (guard.memory=halve)."
+        return (
+            f"{self.cause}: training goes back to step {self.to:,}, and on with the learning rate multiplied by "
+            f"{self.lr:g} (guard.action=rewind)."
+        )
+
     def plain(self) -> dict[str, Any]:
         """Return the decision as `run.json` has it."""
         return asdict(self)
+
+
+def rewind(error: NonFiniteError, guard: Guard, points: Every, decisions: Sequence[Decision]) -> Decision | None:
+    """Return how training goes on after a step that was bad, or None where it ends."""
+    made = sum(decision.kind == REWIND for decision in decisions)
+    if guard.action != "rewind" or error.step is None or made >= guard.limit:
+        return None
+    return Decision(REWIND, error.step, points.latest(error.step - 1), error.cause, lr=guard.rewind_lr)
+
+
+def halve(error: OutOfMemoryError, guard: Guard, batch_size: int, parts: int) -> Decision | None:
+    """Return how training goes on where a step found no memory, or None where it ends."""
+    if guard.memory != "halve" or error.step is None:
+        return None
+    more = next((parts for parts in range(2 * parts, batch_size + 1) if batch_size % parts == 0), None)
+    if more is None:
+        return None
+    return Decision(MEMORY, error.step, error.step - 1, f"memory ran out at step {error.step:,}", accumulate=more)
+
+
+def couples(model: nn.Module) -> str | None:
+    """Return the name of a layer that looks at all examples of a batch at once, so that parts of it are not the same."""
+    found = (
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.training  # pyright: ignore[reportPrivateUsage]
+    )
+    return next(found, None)
 
 
 def recorded(record: Mapping[str, Any]) -> list[Decision]:

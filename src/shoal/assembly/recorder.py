@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from shoal.assembly.decisions import DECISIONS, POINT, Decision, follows
 from shoal.assembly.screen import Screen
-from shoal.checkpoints import Loaded, Writer, newest, set_aside, sweep
+from shoal.checkpoints import Loaded, Writer, drop, newest, set_aside, sweep
 from shoal.datasets import START, Position
 from shoal.errors import CheckpointError
 from shoal.recipe import Recipe
 from shoal.store import Journal, RunFolder, last_row
 from shoal.training import Callback, Engine, Row
+from shoal.training.agenda import Every
 
 if TYPE_CHECKING:
     from shoal.assembly.event_file import EventFile
@@ -31,10 +33,12 @@ SAVE_SHARE = 0.01
 class RunRecorder:
     """The recorder of one run; only for the process that holds the run's lock."""
 
-    def __init__(self, folder: RunFolder, recipe: Recipe, screen: Screen, *, batch_size: int) -> None:
+    def __init__(self, folder: RunFolder, recipe: Recipe, screen: Screen, *, batch_size: int, points: Every = Every(None)) -> None:
         self.folder, self.recipe, self.screen = folder, recipe, screen
         self.by_clock = recipe.checkpoint.every is None
-        self.writer = Writer(folder.checkpoints, recipe.checkpoint.keep)
+        self.points = points
+        self.decisions: Sequence[Decision] = ()
+        self.writer = Writer(folder.checkpoints, recipe.checkpoint.keep, also=POINT if points.interval is not None else None)
         self.batch_size = batch_size
         self.history, self.timing = Journal(folder.history), Journal(folder.timing)
         self.events: EventFile | None = None
@@ -44,13 +48,20 @@ class RunRecorder:
         self.before = 0.0
         self.mark = (0, self.began)
 
-    def resume(self, engine: Engine, callbacks: Sequence[Callback]) -> tuple[Position, Loaded | None]:
+    def resume(
+        self, engine: Engine, callbacks: Sequence[Callback], decisions: Sequence[Decision] = ()
+    ) -> tuple[Position, Loaded | None]:
         """Put everything back to the newest checkpoint that can be trusted; return where training continues.
+
+        Checkpoints of a course that a decision left are dropped.
 
         Raises CheckpointError when there are checkpoints and none can be trusted.
         """
         self.folder.checkpoints.mkdir(exist_ok=True)
+        self.writer.wait()
         sweep(self.folder.checkpoints)
+        self.decisions = decisions
+        drop(self.folder.checkpoints, lambda manifest: not follows(manifest, decisions))
         loaded = newest(self.folder.checkpoints)
         at = START
         if loaded is None:
@@ -108,6 +119,8 @@ class RunRecorder:
         meta = {
             "position": list(at),
             **({"due": True} if due else {}),
+            **({DECISIONS: len(self.decisions)} if self.decisions else {}),
+            **({POINT: True} if at.step == 0 or self.points.due(at.step) else {}),
             "history_bytes": self.history.size(),
             "timing_bytes": self.timing.size(),
             "seconds": self.seconds,

@@ -29,6 +29,7 @@ from shoal.training.execution import (
     step_seconds,
     worth_compiling,
 )
+from shoal.training.guard import Guard, Policy
 from shoal.training.meter import Meter
 from shoal.training.objective import Objective
 from shoal.training.recorded import RecordedStep, Recording
@@ -70,6 +71,12 @@ class Stepping:
         """Where the training runs."""
         return self.objective.device
 
+    @property
+    def policy(self) -> Policy:
+        """What is done about a step that is bad."""
+        guard = self.recipe.guard
+        return Policy(guard.action, guard.spike, guard.limit)
+
     def treatment(self) -> Treatment:
         """What is done with gradients."""
         return Treatment(
@@ -84,7 +91,13 @@ class Stepping:
         optimizer = optim.build(self.part, model, self.device)
         meter = Meter(self.objective.task.metrics, self.device)
         return EagerStep(
-            model, self.objective, optimizer, names=self.hypers.names, treatment=self.treatment(), meter=meter
+            model,
+            self.objective,
+            optimizer,
+            names=self.hypers.names,
+            treatment=self.treatment(),
+            meter=meter,
+            guard=Guard(self.policy, self.device),
         )
 
     def recorded(self, execution: str, trial: Trial | None = None) -> RecordedStep:

@@ -5,7 +5,7 @@ Not for exported weights. A checkpoint that this room loads is bit for bit one t
 
 from shoal.checkpoints.load import Loaded, load, newest
 from shoal.checkpoints.plain import plain, size_of
-from shoal.checkpoints.retain import prune, set_aside, sweep
+from shoal.checkpoints.retain import drop, prune, set_aside, sweep
 from shoal.checkpoints.save import save
 from shoal.checkpoints.writer import Writer
 from shoal.store.checkpoint_files import FORMAT, damage, folder_name
@@ -15,6 +15,7 @@ __all__ = [
     "Loaded",
     "Writer",
     "damage",
+    "drop",
     "folder_name",
     "load",
     "newest",

@@ -18,10 +18,10 @@ from shoal.checkpoints.save import staged, write
 
 
 class Writer:
-    """Writes the checkpoints of one run, and keeps the newest `keep` of them."""
+    """Writes the checkpoints of one run; `keep` and `also` say which are kept, as in `prune`."""
 
-    def __init__(self, checkpoints: Path, keep: int) -> None:
-        self.checkpoints, self.keep = checkpoints, keep
+    def __init__(self, checkpoints: Path, keep: int, *, also: str | None = None) -> None:
+        self.checkpoints, self.keep, self.also = checkpoints, keep, also
         self.seconds = 0.0
         """What the last checkpoint took, from the copy to the end."""
         self.stall = 0.0
@@ -45,7 +45,7 @@ class Writer:
                 if first is not None:
                     first()
                 write(self.checkpoints, step, copy, meta)
-                prune(self.checkpoints, self.keep)
+                prune(self.checkpoints, self.keep, also=self.also)
                 self.seconds = time.monotonic() - began
             except BaseException as error:  # noqa: BLE001  (it is raised again where training can see it)
                 self._error = error

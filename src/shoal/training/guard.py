@@ -115,8 +115,8 @@ class Guard:
         mean, variance, seen = (self.counts[name] for name in ("mean", "variance", "seen"))
         away = loss - mean
         leaps = (seen >= NORMAL_STEPS) & (away > spike * variance.sqrt()) & (self.found == 0)
-        self.counts["leapt"].copy_(torch.maximum(self.counts["leapt"], leaps))
         self.found.copy_(torch.maximum(self.found, leaps))
+        self.counts["leapt"].copy_(torch.maximum(self.counts["leapt"], leaps) * self.found)
         bad, share = self.found > 0, torch.clamp(1.0 / (seen + 1.0), min=RECENT)
         new = {
             "mean": mean + share * away,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -40,6 +40,7 @@ class ScheduledHypers:
     `base` holds the value that each schedule multiplies, `total` is the number of steps of the whole training and
     `per_epoch` that of an epoch. A hyperparameter without a schedule stays with the optimizer. A value depends on its
     step, and on the present factor of its controller where it has one, not on the block in which it was asked for.
+    `lr_factor` gives what the learning rate is multiplied by at some steps, after everything else.
 
     Raises RecipeError for a schedule that reaches beyond the end, and for a value that leaves its bounds at any step.
     """
@@ -52,6 +53,7 @@ class ScheduledHypers:
         *,
         per_epoch: int = 1,
         controllers: Mapping[str, Controller] | None = None,
+        lr_factor: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         parts = scheduled(recipe)
         self.total = total
@@ -60,6 +62,7 @@ class ScheduledHypers:
         self.base = {name: base[name] for name in parts}
         self.curves = {name: (part.name, part.model_dump(exclude={"name"})) for name, part in parts.items()}
         self.controllers = dict(controllers or {})
+        self.lr_factor = lr_factor
         assert {name for name, part in parts.items() if isinstance(part, Plateau)} <= set(self.controllers)
         self.swa = recipe.average if isinstance(recipe.average, Swa) and recipe.average.lr is not None else None
         self._check()
@@ -78,7 +81,9 @@ class ScheduledHypers:
         if name in self.controllers:
             values = values * self.controllers[name].factor
         if name == "lr" and self.swa is not None:
-            return self._with_swa(self.swa, values, first, last)
+            values = self._with_swa(self.swa, values, first, last)
+        if name == "lr" and self.lr_factor is not None:
+            values = values * self.lr_factor(np.arange(first, last))
         return values
 
     def _scheduled(self, name: str, first: int, last: int) -> np.ndarray:

@@ -157,7 +157,7 @@ def _refuse_bad_steps(engine: Engine) -> None:
     for run, bad in enumerate(engine.bad_steps()):
         if bad is not None:
             cause = "" if engine.finite()[run] else " The update before it had made weights NaN or infinite."
-            raise NonFiniteError(f"{bad.said}; its update was not made.{cause} {REMEDY}", step=bad.step)
+            raise NonFiniteError(f"{bad.said}; its update was not made.{cause} {REMEDY}", step=bad.step, cause=bad.said)
 
 
 def _refuse_bad_weights(engine: Engine, at: Position) -> None:

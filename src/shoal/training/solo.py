@@ -23,6 +23,7 @@ from shoal.optim import Average, batch_norm_statistics, functional_call, lookahe
 from shoal.tasks import Task
 from shoal.training.eager import EagerStep
 from shoal.training.evaluation import Observer, evaluate
+from shoal.training.memory import out_of_memory, ran_out
 from shoal.training.objective import SHARE
 from shoal.training.plan import Plan
 from shoal.training.precision import as_float32, autocasting
@@ -86,7 +87,12 @@ class SoloEngine:
         seed = self.seeds.at(self.steps)
         for generator in self.generators:
             generator.manual_seed(seed)
-        self.perform(batch, hyper)
+        try:
+            self.perform(batch, hyper)
+        except Exception as error:
+            if ran_out(error):
+                raise out_of_memory(self.steps + 1, batch.size) from error
+            raise
         self.steps += 1
         if self.share is not None:
             share = (hyper.numbers if isinstance(hyper, Hyper) else hyper)[self.share]
@@ -111,8 +117,13 @@ class SoloEngine:
                 outputs = self.model(inputs) if chosen is None else functional_call(self.model, chosen, (inputs,))
             return as_float32(outputs)
 
-        with evaluating(self.model):
-            found = evaluate(forward, self.task, batches, seed=self.seed, observer=observer)
+        try:
+            with evaluating(self.model):
+                found = evaluate(forward, self.task, batches, seed=self.seed, observer=observer)
+        except Exception as error:
+            if ran_out(error):
+                raise out_of_memory(None, None) from error
+            raise
         self.evaluation_seconds += time.perf_counter() - began
         return [found]
 

@@ -1,0 +1,30 @@
+"""Memory that ran out: how it is told from other errors, and what a person can do."""
+
+from __future__ import annotations
+
+import torch
+
+from shoal.errors import OutOfMemoryError
+
+SAID = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
+"""What the messages of torch's allocators, and of those below them, have in them."""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Return whether an error says that there was no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in SAID)
+
+
+def out_of_memory(step: int | None, batch_size: int | None) -> OutOfMemoryError:
+    """Return the error of a step (from 1) on a batch of some size, or of an evaluation, as a person should read it."""
+    if step is None:
+        text = "memory ran out in an evaluation. Free some, or take a smaller model, or precision=bf16."
+    else:
+        text = (
+            f"memory ran out at step {step:,}, on a batch of {batch_size:,} examples. Add accumulate=2 (or more), which "
+            "computes the gradient in parts and gives the same result to rounding; guard.memory=halve does so by "
+            "itself. Or take a smaller batch_size or model, or precision=bf16."
+        )
+    return OutOfMemoryError(text, step=step)
