@@ -4,11 +4,12 @@ the same.
 A repeat is one process for each contender; they take turns of a twentieth of a second, one waiting while the others
 run, so that a machine whose speed drifts slows all. A step's time is the whole time of the loop divided by its steps:
 evaluations on valid once an epoch with the same metrics are in both, and Shoal's history, checkpoints and screen are
-on. The hand-written loop indexes tensors in memory and uses the same optimizer class (fused). What recording, measuring
-and compiling take before the first step is told apart ("prepare"), with inductor's own cache empty unless --warm.
+on. The hand-written loop indexes tensors in memory, uses the same optimizer class (fused), and leaves pictures as torch
+lays them out, channel by channel; with `--layout auto` it has Shoal's choice. What recording, measuring and compiling
+take before the first step is told apart ("prepare"), with inductor's own cache empty unless --warm.
 
     python bench/step.py [--repeats 5] [--cases digits_mlp,...] [--contenders eager,captured,...] [--mnist DIR]
-                         [--text FILE] [--threads N] [--warm] [--json]
+                         [--text FILE] [--threads N] [--layout auto] [--warm] [--json]
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Turns:
         self.seconds += time.perf_counter() - self._began
 
 
-def workshop(case: str, mnist: str, text: str, execution: str = "eager"):
+def workshop(case: str, mnist: str, text: str, execution: str = "eager", layout: str = "auto"):
     """Shoal's own pieces for a case: the hand-written loop borrows data, model and optimizer from them."""
     from shoal.assembly import Workshop
     from shoal.recipe.compose import compose
@@ -82,7 +83,7 @@ def workshop(case: str, mnist: str, text: str, execution: str = "eager"):
     words = [f"budget.steps={CASES[case]['steps']}"]
     if case.startswith("mnist"):
         words += [f"dataset.path={mnist}"]
-    words += [f"evaluate.every={CASES[case]['every']}", f"execution={execution}"]
+    words += [f"evaluate.every={CASES[case]['every']}", f"execution={execution}", f"channels_last={layout}"]
     if case == "small_gpt":
         words += [f"dataset.path={text}", "dataset.context=64", "model.width=64", "model.depth=2", "batch_size=16"]
         return Workshop(compose("shakespeare_gpt", words))
@@ -195,7 +196,8 @@ def measure(case: str, contender: str, arguments: argparse.Namespace) -> None:
     execution = "eager" if contender == "hand" else contender
     turns, steps = Turns(), CASES[case]["steps"]
     time.monotonic = turns.clock  # before Shoal is imported
-    work = workshop(case, arguments.mnist, arguments.text, execution)
+    layout = arguments.layout if contender == "hand" else "auto"
+    work = workshop(case, arguments.mnist, arguments.text, execution, layout)
     (by_hand if contender == "hand" else by_shoal)(work, steps, turns)
     print(f"RESULT {turns.seconds / steps}", flush=True)
 
@@ -205,7 +207,7 @@ def interleaved(
 ) -> dict[str, tuple[float, float, str]]:
     """Seconds a step of each contender, what it took to prepare, and as what it ran; they take turns in this order."""
     command = [sys.executable, __file__, "--mnist", arguments.mnist, "--text", arguments.text]
-    command += ["--threads", str(arguments.threads), "--measure", case]
+    command += ["--threads", str(arguments.threads), "--layout", arguments.layout, "--measure", case]
     taken: dict[str, tuple[float, float, str]] = {}
     with tempfile.TemporaryDirectory() as cache:
         own = (
@@ -251,6 +253,7 @@ def main() -> None:
     parser.add_argument("--mnist", default="../shared/data/mnist")
     parser.add_argument("--text", default="../shared/data/tinyshakespeare.txt")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--layout", choices=["no", "auto"], default="no", help="channels_last of the loop by hand")
     parser.add_argument("--warm", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--measure", nargs=2, metavar=("CASE", "CONTENDER"))

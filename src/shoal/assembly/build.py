@@ -20,7 +20,7 @@ from shoal import datasets, models, optim
 from shoal.assembly import trial
 from shoal.assembly.decisions import Decision, accumulate, lr_factor
 from shoal.assembly.devices import choose
-from shoal.assembly.layout import laid_out, pixel_by_pixel
+from shoal.assembly.layout import is_channels_last, laid_out, pixel_by_pixel
 from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
 from shoal.assembly.purpose import build_task, evaluation_batch
@@ -142,10 +142,10 @@ class Workshop:
         """What the weights started from."""
         return self._started[1]
 
-    @cached_property
+    @property
     def channels_last(self) -> bool:
         """Whether convolutions lie in memory pixel by pixel."""
-        return any(p.ndim == 4 and not p.is_contiguous() for p in self.model.parameters())
+        return is_channels_last(self.model)
 
     @cached_property
     def _started(self) -> tuple[nn.Module, Start]:
@@ -169,7 +169,8 @@ class Workshop:
         wanted, own = self.recipe.channels_last, ("model", self.recipe.model.name) in OWN
         if wanted == "auto" and (own or self.objects.model is not None):
             return False
-        return pixel_by_pixel(wanted, self.recipe.precision, self.data.input_shape, self.device)
+        shape, threads = self.data.input_shape, torch.get_num_threads()
+        return pixel_by_pixel(wanted, self.recipe.precision, shape, self.device, threads=threads)
 
     @cached_property
     def _of_optimizer(self) -> tuple[dict[str, float], bool]:

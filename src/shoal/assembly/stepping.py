@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -21,10 +22,12 @@ from shoal.training.compiled import NotCompilableError, no_compiler
 from shoal.training.eager import EagerStep
 from shoal.training.execution import (
     FEW_STEPS,
+    LOOKING_SHARE,
     SHORT_SECONDS,
     Choice,
     Measured,
     chosen,
+    compared,
     recorded_seconds,
     step_seconds,
     worth_compiling,
@@ -42,8 +45,6 @@ Step = EagerStep | RecordedStep
 TRIAL_STEPS = 3
 THREADS_SLACK = 1.05
 """One thread is taken where it needs no more than this share of what all need."""
-LOOKS, CLOSE = 2, (0.75, 1.1)
-"""How often a recorded step that takes about as long as an eager one, by this share, is looked at again, with it."""
 CALIBRATION_EXAMPLES = 10_000
 """Examples from which the statistics of batch norms are computed anew for averaged weights."""
 KEPT_BYTES = 256 << 20
@@ -136,19 +137,19 @@ class Stepping:
 
     def step(self, execution: str, say: Callable[[str], None]) -> Step:
         """Return a step of an execution, or of the nearest one that can be, saying why."""
-        if execution == "compiled":
+        instead = {"compiled": ("compiled", "captured"), "captured": ("captured",)}
+        why = ""
+        for tried in instead.get(execution, ()):
             try:
-                return self.recorded("compiled")
-            except NotCompilableError as reason:
-                say(f"the step is not compiled: {reason}. It runs captured.")
-                execution = "captured"
-            except NotRecordableError as reason:
-                say(f"the step cannot be compiled: {reason}. It runs eagerly.")
-        if execution == "captured":
-            try:
-                return self.recorded("captured")
-            except NotRecordableError as reason:
-                say(f"the step cannot be captured: {reason}. It runs eagerly.")
+                step = self.recorded(tried)
+            except (NotRecordableError, NotCompilableError) as reason:
+                why = str(reason)
+                continue
+            if tried != execution:
+                say(f"the step is not {execution}: {why}. It runs {tried}.")
+            return step
+        if why:
+            say(f"the step cannot be {execution}: {why}. It runs eagerly.")
         return self.eager(self.model)
 
     def choose(self, *, left: int, known: Measured | None, say: Callable[[str], None]) -> tuple[Choice, Step]:
@@ -173,7 +174,7 @@ class Stepping:
                 return Choice("eager", threads, "eager; nothing else was measured")
             if eager * left < SHORT_SECONDS:
                 return Choice("eager", threads, f"eager; {eager * left:.1f} s of work is too little to gain from")
-            measured = self._measured(eager, threads, trial, made)
+            measured = self._measured(eager, left, trial, made)
         if measured.compiled is None and worth_compiling(measured, left):
             measured = self._with_compiled(measured, made)
         return chosen(measured, left, ready="compiled" in made)
@@ -183,24 +184,25 @@ class Stepping:
             batches = [(copied(batch), numbers) for batch, numbers in trial.batches]
             return step_seconds(self.eager(double(self.model)), batches, self.device)
 
-    def _measured(self, eager: float, threads: int, trial: Trial, made: dict[str, Step]) -> Measured:
-        """Measure a captured step beside an eager one, and both on one thread where that may do."""
+    def _measured(self, eager: float, left: int, trial: Trial, made: dict[str, Step]) -> Measured:
+        """Measure a captured step beside an eager one, on all threads and on one; `eager` is what was seen so far."""
+        threads = torch.get_num_threads()
         try:
             captured = made["captured"] = self.recorded("captured", trial)
         except NotRecordableError as reason:
             return Measured(threads, eager=eager, refused=str(reason))
+        numbers = (threads, 1) if self.device.type == "cpu" and threads > 1 else (threads,)
+        looks: dict[tuple[int, str], Callable[[], float]] = {}
+        for number in numbers:
+            looks[number, "captured"] = partial(_on, number, lambda: recorded_seconds(captured))
+            looks[number, "eager"] = partial(_on, number, lambda: self._eager_seconds(trial))
         with rng.preserved():
-            seconds = recorded_seconds(captured)
-            if self.device.type == "cpu" and threads > 1:
-                torch.set_num_threads(1)
-                alone = recorded_seconds(captured)
-                if alone <= THREADS_SLACK * min(seconds, eager):
-                    threads, seconds, eager = 1, alone, self._eager_seconds(trial)
-                else:
-                    torch.set_num_threads(threads)
-            for _ in range(LOOKS if CLOSE[0] < seconds / eager < CLOSE[1] else 0):  # in turns, on a busy machine
-                eager = min(eager, self._eager_seconds(trial))
-                seconds = min(seconds, recorded_seconds(captured))
+            taken = compared(looks, seconds=LOOKING_SHARE * eager * left)
+            alone = min(seconds for (number, _), seconds in taken.items() if number == numbers[-1])
+            if alone <= THREADS_SLACK * min(taken.values()):
+                threads = numbers[-1]
+            torch.set_num_threads(threads)
+            seconds, eager = taken[threads, "captured"], taken[threads, "eager"]
             heavy = sum(operation.seconds or 0.0 for operation in captured.operations() if operation.heavy)
         nodes = len(captured.graph.graph.nodes)
         return Measured(threads, eager=eager, captured=seconds, heavy=min(heavy, seconds), nodes=nodes)
@@ -244,6 +246,11 @@ def calibrating(batches: Batches) -> Callable[[], Iterable[torch.Tensor]]:
         if size >= KEPT_BYTES:
             break
     return lambda: kept
+
+
+def _on(threads: int, look: Callable[[], float]) -> float:
+    torch.set_num_threads(threads)
+    return look()
 
 
 def _has_gradient_hooks(model: nn.Module) -> bool:

@@ -11,12 +11,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from shoal.training.recorded import RecordedStep
 
+K = TypeVar("K")
 FEW_STEPS = 200
 """A training of fewer steps is not worth any measurement."""
 SHORT_SECONDS = 4.0
@@ -25,8 +26,12 @@ MEASURE_SECONDS = 0.12
 WARM_UP = 3
 CLEARLY = 0.95
 """What is measured to take more than this share of the time is not faster for certain."""
-COMPILE_SECONDS, COMPILE_SECONDS_A_NODE = 4.0, 0.02
-"""What compiling takes for a CPU, roughly, before it has been measured."""
+COMPILE_SECONDS, COMPILE_SECONDS_A_NODE = 15.0, 0.08
+"""What compiling takes, roughly, before it has been measured (`bench/step.py`, with inductor's cache empty)."""
+LOOKING_SHARE = 0.03
+"""What looking more than once may take, as a share of the work that is left."""
+AGAIN = (1.6, 1.2)
+"""How far from the best, as a share of it, what is looked at a second and a third time may be."""
 SAVED_SHARE = 0.5
 """The share of what small operations take that compiling saves, at least, in the cases measured (`bench/step.py`)."""
 WORTH = 1.5
@@ -144,6 +149,25 @@ def seconds_a_step(perform: Callable[[int], None], device: torch.device) -> floa
         _wait(device)
         best = min(best, (time.perf_counter() - began) / each)
     return best
+
+
+def compared(looks: Mapping[K, Callable[[], float]], *, seconds: float) -> dict[K, float]:
+    """Return the seconds of each, the least of several looks in turns, for a machine may be busy during one of them.
+
+    What is far from the best is not looked at again, nor is anything once that has taken so many seconds.
+    """
+    began = time.perf_counter()
+    taken = {key: look() for key, look in looks.items()}
+    for share in AGAIN:
+        if time.perf_counter() - began > seconds:
+            break
+        least = min(taken.values())
+        near = [key for key, seconds in taken.items() if seconds <= share * least]
+        if len(near) == 1:
+            break
+        for key in near:
+            taken[key] = min(taken[key], looks[key]())
+    return taken
 
 
 def step_seconds(step: Any, batches: Sequence[tuple[Any, Sequence[float]]], device: torch.device) -> float:

@@ -28,12 +28,15 @@ from shoal.training.loss_scale import LossScale
 from shoal.training.operations import Returned, Timed, timed
 from shoal.training.program import Program, State, Tree, Unit, units_of
 from shoal.training.trial import (
+    EXACT_SLACK,
     NotRecordableError,
     Outcome,
     Trial,
+    comparable,
     differs,
     disturbed,
     double,
+    exact,
     outcome,
     reason,
     said,
@@ -135,7 +138,7 @@ class RecordedStep:
             self.branching = True
         if self.branching:  # torch.cond takes no tensors that share memory, in evaluations either
             self.graph = attempt(joining=False)
-        self._check(self.graph, first, wanted, TOLERANCE[eager.objective.precision], self._shaken(eager.model, twin))
+        self._check(self.graph, first, wanted, TOLERANCE[eager.objective.precision], twin)
         self.replays: dict[Any, Callable[..., Any]] = {}
 
     def adopt(self) -> None:
@@ -324,17 +327,13 @@ class RecordedStep:
         self.branching = bool(branches_of(graphs[0]))
         return branchless(graphs[0]) if self.device.type == "cuda" else graphs[0]
 
-    def _shaken(self, model: nn.Module, twin: Callable[[nn.Module], EagerStep]) -> Callable[[], Outcome]:
-        """Return what tries eager steps from weights a last bit away, for where it is needed."""
-        return lambda: outcome(twin(shaken(double(model))), self.trial)
-
     def _check(
         self,
         graph: fx.GraphModule,
         batch: Batch,
         wanted: Outcome,
         tolerance: float,
-        shook: Callable[[], Outcome],
+        twin: Callable[[nn.Module], EagerStep],
     ) -> None:
         """Replay the trial on clones; raise NotRecordableError where it does not end where the eager steps did."""
         clones = cloned(self.state)
@@ -357,7 +356,11 @@ class RecordedStep:
         found = Outcome(before, self._weights(clones), float(clones["meter"]["loss"]))
         apart = differs(found, wanted, wanted, tolerance=tolerance)
         if apart is not None:  # by rounding, perhaps: how far that goes costs another trial
-            apart = differs(found, wanted, shook(), tolerance=tolerance)
+            apart = differs(found, wanted, outcome(twin(shaken(double(self.model))), self.trial), tolerance=tolerance)
+        if apart is not None and self.objective.precision == "fp32":  # or by that of the eager step
+            truth = exact(self.model, twin, self.trial)
+            if truth is not None and comparable(wanted, truth):
+                apart = differs(found, truth, wanted, tolerance=tolerance, slack=EXACT_SLACK)
         if apart is not None:
             raise NotRecordableError(f"a replay is not the same as eager steps: {apart}")
 

@@ -26,6 +26,8 @@ Tree = dict[str, Tensor]
 LAST_BIT = 2.0**-23
 SLACK = 10.0
 """How many times as far apart as two eager trials that began a last bit apart a recording may end."""
+EXACT_SLACK = 2.0
+"""How many times as far from what float64 leads to as the eager trial a recording may end."""
 OWN_SHARE = 0.1
 """How far from where eager steps lead one tensor alone may end, as a share of its way: what matters little in the whole
 network must move too."""
@@ -137,13 +139,36 @@ def shaken(model: nn.Module) -> nn.Module:
     return model
 
 
-def differs(found: Outcome, wanted: Outcome, shook: Outcome, *, tolerance: float) -> str | None:
+def exact(model: nn.Module, twin: Callable[[nn.Module], EagerStep], trial: Trial) -> Outcome | None:
+    """Return where a trial ends in float64; None where the model cannot be trained so, or in what is another training.
+
+    Eager kernels are not exact themselves: torch's batch norm on a CPU is some 3e-5 off, as a share, and where a max
+    pool then chooses between numbers that are nearly the same, gradients are hundredths off.
+    """
+    wide = [(replace(batch, inputs=_doubled(batch.inputs)), numbers) for batch, numbers in trial.batches]
+    try:
+        return outcome(twin(double(model).double()), replace(trial, batches=wide))
+    except Exception:  # noqa: BLE001  (the boundary to the user's code, which need not know of float64)
+        return None
+
+
+def _doubled(inputs: Tensor) -> Tensor:
+    return inputs.double() if inputs.is_floating_point() else inputs
+
+
+def comparable(wanted: Outcome, truth: Outcome) -> bool:
+    """Whether a trial in float64 is the same training: masks of dropout, for one, are drawn otherwise there."""
+    return _distance(wanted.after, truth.after) <= OWN_SHARE * _distance(wanted.before, wanted.after)
+
+
+def differs(found: Outcome, wanted: Outcome, shook: Outcome, *, tolerance: float, slack: float = SLACK) -> str | None:
     """Return in what two trials differ by more than rounding, or None.
 
-    `shook` is an eager trial whose weights began a last bit away. Where a gradient is rounding alone, as that of a bias
-    before a batch norm, an adaptive optimizer makes a step of it in a direction that means nothing; that shows there.
+    `shook` is one that differs from `wanted` by rounding alone, such as an eager trial whose weights began a last bit
+    away. Where a gradient is rounding alone, as that of a bias before a batch norm, an adaptive optimizer makes a step
+    of it in a direction that means nothing; that shows there.
     """
-    if not _alike(found.loss, wanted.loss, shook.loss, tolerance):
+    if not _alike(found.loss, wanted.loss, shook.loss, tolerance, slack):
         return f"its losses differ from the eager ones ({found.loss:.6g} and {wanted.loss:.6g} in all)"
     for name, value in wanted.after.items():
         if not value.is_floating_point() and not torch.equal(found.after[name], value):
@@ -152,21 +177,21 @@ def differs(found: Outcome, wanted: Outcome, shook: Outcome, *, tolerance: float
         _distance(*pair)
         for pair in ((found.after, wanted.after), (wanted.before, wanted.after), (shook.after, wanted.after))
     )
-    if not apart <= 20 * tolerance * way + SLACK * rounding:
+    if not apart <= 20 * tolerance * way + slack * rounding:
         return "it leads to other weights than the eager step"
     for name, value in wanted.after.items():
         apart, way, rounding = (_distance({name: value}, tree) for tree in (found.after, wanted.before, shook.after))
         bits = SLACK * LAST_BIT * _distance({name: torch.zeros_like(value)}, {name: value})
-        if not apart <= max(OWN_SHARE, 20 * tolerance) * way + SLACK * rounding + bits:
+        if not apart <= max(OWN_SHARE, 20 * tolerance) * way + slack * rounding + bits:
             return f"it leads to another {name} than the eager step"
     return None
 
 
-def _alike(found: float, wanted: float, shook: float, tolerance: float) -> bool:
+def _alike(found: float, wanted: float, shook: float, tolerance: float, slack: float) -> bool:
     """Whether a sum of losses is another one to rounding; one that is not finite is like any other such."""
     if not math.isfinite(wanted):
         return not math.isfinite(found)
-    return abs(found - wanted) <= tolerance * max(abs(wanted), 1e-6) + SLACK * abs(shook - wanted)
+    return abs(found - wanted) <= tolerance * max(abs(wanted), 1e-6) + slack * abs(shook - wanted)
 
 
 def _distance(first: Tree, second: Tree) -> float:
