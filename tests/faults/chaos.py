@@ -20,6 +20,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from shoal.store import RunFolder
+from shoal.store.verify import verify
+
 Start = Callable[[Path], int]
 """Start an attempt in a runs folder; return its process id."""
 
@@ -89,6 +92,16 @@ def result(runs: Path) -> dict[str, bytes]:
     return {**found, "run.json": json.dumps(kept, sort_keys=True).encode()}
 
 
+def verified(runs: Path) -> int:
+    """Check every checkpoint that a killed attempt has left; return how many. Raises where one is damaged."""
+    found = [verify(RunFolder(path)) for path in runs.glob("*/seed-*")]
+    for one in found:
+        for checkpoint in one.checkpoints:
+            if checkpoint.damage is not None:
+                raise SystemExit(f"a killed attempt left a damaged checkpoint: {checkpoint.damage}")
+    return sum(len(one.checkpoints) for one in found)
+
+
 def differing(first: dict[str, bytes], second: dict[str, bytes]) -> int:
     """How many bytes two results differ in."""
     total = 0
@@ -104,19 +117,20 @@ def chaos(start: Start, kills: int, seed: int, *, progress: Callable[[str], None
     with tempfile.TemporaryDirectory() as alone, tempfile.TemporaryDirectory() as hunted:
         quiet = finish(start, Path(alone))
         expected = result(Path(alone))
-        began, killed, rounds, bytes_off = time.monotonic(), 0, 0, 0
+        began, killed, rounds, bytes_off, sound = time.monotonic(), 0, 0, 0, 0
         while killed < kills:
             place = Path(hunted) / str(rounds)
             rounds += 1
             while killed < kills and kill(start, place, chance.uniform(0, quiet)):
                 killed += 1
+                sound += verified(place)
                 progress(f"kill {killed} of {kills}, round {rounds}")
             finish(start, place)
             bytes_off += differing(expected, result(place))
         taken = time.monotonic() - began
     lost = max(taken - rounds * quiet, 0.0) / max(killed, 1)
     return {
-        "kills": killed, "runs": rounds, "bytes_differing": bytes_off,
+        "kills": killed, "runs": rounds, "checkpoints_verified": sound, "bytes_differing": bytes_off,
         "seconds_alone": round(quiet, 3), "seconds_lost_per_kill": round(lost, 3),
     }  # fmt: skip
 

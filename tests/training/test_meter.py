@@ -1,4 +1,4 @@
-"""Sums over batches are those over examples, and one number says whether every loss was finite."""
+"""Sums over batches are those over examples, and what is skipped does not count."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from shoal.checkpoints import plain
 from shoal.tasks import Metric
@@ -29,6 +30,12 @@ def meter() -> Meter:
     return Meter({"error": ERROR, "right": RIGHT, "spread": SPREAD, "later": LATER}, CPU)
 
 
+def add(
+    made: Meter, losses: Tensor, outputs: Tensor, targets: Tensor, size: int, *, skipped: Tensor | None = None
+) -> None:
+    made.add(made.measure(losses, outputs, targets, size), skipped=skipped)
+
+
 def batches(sizes: list[int]) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     generator = torch.Generator().manual_seed(0)
     return [tuple(torch.rand(size, generator=generator) for _ in range(3)) for size in sizes]  # type: ignore[misc]
@@ -39,7 +46,7 @@ def batches(sizes: list[int]) -> list[tuple[torch.Tensor, torch.Tensor, torch.Te
 def test_means_are_those_over_examples_in_float64(sizes: list[int], scalar: bool) -> None:
     made, parts = meter(), batches(sizes)
     for losses, outputs, targets in parts:
-        made.add(losses.mean() if scalar else losses, outputs, targets, len(losses))
+        add(made, losses.mean() if scalar else losses, outputs, targets, len(losses))
     losses, outputs, targets = (
         np.concatenate([part[i].numpy() for part in parts]).astype(np.float64) for i in range(3)
     )
@@ -60,12 +67,12 @@ def test_means_are_those_over_examples_in_float64(sizes: list[int], scalar: bool
 def test_draining_starts_again() -> None:
     made = meter()
     (first, second) = batches([4, 5])
-    made.add(*first, 4)
+    add(made, *first, 4)
     made.drain()
     assert made.drain() == {}
-    made.add(*second, 5)
+    add(made, *second, 5)
     alone = meter()
-    alone.add(*second, 5)
+    add(alone, *second, 5)
     assert made.drain() == alone.drain()
 
 
@@ -73,58 +80,35 @@ def test_a_saved_meter_goes_on_bit_for_bit() -> None:
     parts = batches([8, 8, 3, 8])
     whole, first, second = meter(), meter(), meter()
     for part in parts:
-        whole.add(*part, len(part[0]))
+        add(whole, *part, len(part[0]))
     for part in parts[:2]:
-        first.add(*part, len(part[0]))
+        add(first, *part, len(part[0]))
     second.load_state_dict(plain(first.state_dict()))
     for part in parts[2:]:
-        second.add(*part, len(part[0]))
+        add(second, *part, len(part[0]))
     assert second.drain() == whole.drain()
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("scalar", [False, True])
-def test_it_is_bad_from_the_first_loss_on_that_is_not_finite(value: float, scalar: bool) -> None:
-    made, (part,) = meter(), batches([4])
-    flag = made.bad
-    history: list[tuple[float, int]] = []
-    for step in range(6):
-        losses = part[0].clone()
-        if step == 3:
-            losses[2] = value
-        if step == 4:
-            losses[1] = -value  # infinities of both signs
-        made.add(losses.mean() if scalar else losses, *part[1:], 4)
-        history.append((made.bad.item(), made.bad_since()))
-    assert history == [(0, 0), (0, 0), (0, 0), (1, 1), (1, 2), (1, 3)]
-    assert made.bad is flag
-    assert made.bad.dtype == torch.float32
-
-
-def test_a_large_loss_is_not_a_bad_one() -> None:
-    made, (part,) = meter(), batches([4])
-    for _ in range(100):
-        made.add(torch.full((4,), 3e38), *part[1:], 4)
-    assert made.bad_since() == 0
 
 
 GOOD, BAD = torch.tensor(0.0), torch.tensor(1.0)
 
 
-def test_a_step_in_parts_is_one_step() -> None:
-    """A run whose batches come in four parts must not count four bad steps for one."""
-    made, (part,) = meter(), batches([4])
-    for step in range(3):
-        for number in range(4):
-            losses = part[0] * (math.nan if (step, number) == (1, 2) else 1.0)
-            made.add(losses, *part[1:], 4, last=number == 3)
-    assert made.bad_since() == 2
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_batch_that_is_skipped_does_not_count(bad: float) -> None:
+    made, alone, parts = meter(), meter(), batches([4, 2, 6])
+    for skipped, part in zip((GOOD, BAD, GOOD), parts, strict=True):
+        losses = part[0] * (bad if skipped.item() else 1.0)
+        add(made, losses, *part[1:], len(losses), skipped=skipped)
+        if not skipped.item():
+            add(alone, *part, len(losses))
+    assert made.drain() == {"skipped": 2 / 12, **alone.drain()}
+    add(made, parts[0][0] * bad, *parts[0][1:], 4, skipped=BAD)
+    assert made.drain() == {"skipped": 1.0}
 
 
 def test_notes_are_means_over_the_examples_of_steps_that_were_made() -> None:
     made, parts = meter(), batches([4, 2, 6])
     for norm, size, skipped in ((1.0, 4, GOOD), (math.inf, 2, BAD), (3.0, 6, GOOD)):
-        made.add(*parts[0], 4)
+        add(made, *parts[0], 4)
         made.note({"grad_norm": torch.tensor(norm), "clipped": torch.tensor(norm > 2).float()}, size, skipped=skipped)
     found = made.drain()
     assert found["grad_norm"] == pytest.approx((1.0 * 4 + 3.0 * 6) / 10)
@@ -134,10 +118,10 @@ def test_notes_are_means_over_the_examples_of_steps_that_were_made() -> None:
 
 def test_where_no_step_was_made_there_is_nothing_to_note() -> None:
     made, (part,) = meter(), batches([4])
-    made.add(*part, 4)
+    add(made, *part, 4)
     made.note({"grad_norm": torch.tensor(math.nan)}, 4, skipped=BAD)
     assert "grad_norm" not in made.drain()
-    made.add(*part, 4)
+    add(made, *part, 4)
     made.note({"grad_norm": torch.tensor(2.0)}, 4, skipped=GOOD)
     assert made.drain()["grad_norm"] == 2.0
 
@@ -145,7 +129,7 @@ def test_where_no_step_was_made_there_is_nothing_to_note() -> None:
 def noted(count: int) -> Meter:
     made = meter()
     for norm, part in zip(range(count), batches([4] * count), strict=True):
-        made.add(*part, 4)
+        add(made, *part, 4)
         made.note({"grad_norm": torch.tensor(float(norm))}, 4, skipped=GOOD)
     return made
 
@@ -162,8 +146,8 @@ def test_saved_notes_go_on_into_the_tensors_that_are_there() -> None:
 def test_a_state_without_notes_is_that_of_an_earlier_version() -> None:
     again, (part,) = noted(2), batches([4])
     alone = meter()
-    alone.add(*part, 4)
-    state = {key: value for key, value in plain(alone.state_dict()).items() if key not in ("notes", "noted")}
+    add(alone, *part, 4)
+    state = {key: value for key, value in plain(alone.state_dict()).items() if key not in ("notes", "noted", "left_out")}
     again.load_state_dict(state)
     assert again.drain() == alone.drain()
 
@@ -173,17 +157,16 @@ def test_a_meter_over_tensors_writes_to_them_and_to_nothing_else() -> None:
     before = plain(made.state_dict())
     tensors = {name: tensor.clone() for name, tensor in made.tensors().items()}
     assert list(tensors) == [
-        "loss", "bad", "bad_steps", "sums.error.error", "sums.right.right", "sums.spread.mean", "sums.spread.square",
+        "loss", "left_out", "sums.error.error", "sums.right.right", "sums.spread.mean", "sums.spread.square",
         "notes.grad_norm", "noted",
     ]  # fmt: skip
     other, (part,) = made.over(tensors), batches([4])
-    other.add(part[0] * math.nan, *part[1:], 4)
+    add(other, part[0] * math.nan, *part[1:], 4)
     other.note({"grad_norm": torch.tensor(5.0)}, 4, skipped=GOOD)
     assert str(plain(made.state_dict())) == str(before)
-    assert tensors["bad_steps"].item() == 1
+    assert tensors["loss"].isnan()
     assert tensors["notes.grad_norm"].item() == 4 * (0 + 1 + 5)
     assert tensors["noted"].item() == 12
-    assert other.bad is tensors["bad"]
 
 
 def test_a_prepared_meter_has_the_sums_that_another_has_at_zero() -> None:

@@ -100,11 +100,11 @@ def test_a_step_whose_loss_is_not_finite_leaves_weights_slots_and_clock(name: st
     tensors = step.upload([list(hyper)])[0].tensors
     program(state, batch.inputs, batch.targets, batch.index, tensors)
     assert state["clock"]["updates"] == 1
-    kept = {group: tree for group, tree in state.items() if group not in ("meter", "buffers")}
+    kept = {group: tree for group, tree in state.items() if group not in ("meter", "guard", "buffers")}
     before = cloned(kept)
     program(state, batch.inputs * torch.nan, batch.targets, batch.index, tensors)
     program(state, batch.inputs, batch.targets, batch.index, tensors)  # a loss that is finite again changes nothing
-    assert state["meter"]["bad_steps"] == 2
+    assert state["guard"]["since"] == 2
     for found, wanted in zip(flat(kept), flat(before), strict=True):
         assert torch.equal(found, wanted)
 

@@ -76,7 +76,7 @@ def test_a_loss_that_is_not_finite_changes_nothing_from_its_step_on(make: Make, 
     steps(training, 6)  # the loss may be finite again afterwards
     found, wanted = learned(training), learned(expected)
     assert same({name: found[name] for name in wanted}, wanted)  # a first step may have made slots, and not used them
-    assert training.engine.bad_steps() == [first]
+    assert [bad and bad.step for bad in training.engine.bad_steps()] == [first]
     assert training.engine.finite() == [True]
 
 

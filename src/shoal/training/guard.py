@@ -71,9 +71,22 @@ class Guard:
         if self.policy.skips:
             self.found.copy_(self.counts["stopped"])
 
-    def look(self, losses: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
-        """Find whether a loss ([]) or a number of a gradient is not finite."""
-        raise NotImplementedError
+    def look(self, losses: Sequence[Tensor], grads: Sequence[Tensor], *, pure: bool = False) -> None:
+        """Find whether a loss ([]) or a number of a gradient is not finite.
+
+        torch's kernel for it writes every gradient back as it was; `pure` only reads, by sums that a compiler merges
+        with what else reads the gradient.
+        """
+        if pure:
+            sums = [tensor if tensor.ndim == 0 else tensor.sum(dtype=torch.float32) for tensor in (*losses, *grads)]
+            total = torch.stack([each.to(losses[0].dtype) for each in sums]).sum()
+            self.found.copy_(torch.maximum(self.found, (total - total).ne(0).to(self.found.dtype)))
+            return
+        groups: dict[torch.dtype, list[Tensor]] = {}
+        for tensor in (*losses, *grads):
+            groups.setdefault(tensor.dtype, []).append(tensor)
+        for group in groups.values():
+            _torch._amp_foreach_non_finite_check_and_unscale_(group, self.found, self.one)
 
     def conclude(self, measured: Sequence[Measured]) -> None:
         """Decide about the step, whose batch was measured in parts."""

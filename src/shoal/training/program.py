@@ -185,7 +185,7 @@ class Program:
                 totals.append(measured[-1].loss if first else self.meter.loss_of(losses, size))
         assert total is not None
         with torch.no_grad(), phase("measures"):
-            guard.look(totals, total if scale is None else ())
+            guard.look(totals, total if scale is None else (), pure=not self.fused)
             overflow = None if scale is None else scale.unscale(total)
         return dict(zip(leaves, total, strict=True)), measured, overflow
 

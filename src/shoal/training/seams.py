@@ -39,11 +39,11 @@ class Bad(NamedTuple):
     def said(self) -> str:
         """The step as a clause."""
         what = {
-            "loss": "the loss is not finite",
-            "gradient": "the gradient is not finite, although the loss is",
-            "leap": "the loss leapt far above its recent mean (guard.spike)",
+            "loss": f"the loss at step {self.step:,} is not finite",
+            "gradient": f"the gradient at step {self.step:,} is not finite, although the loss is",
+            "leap": f"the loss at step {self.step:,} is far above its recent mean (guard.spike)",
         }
-        return f"at step {self.step:,} {what[self.cause]}"
+        return what[self.cause]
 
 
 class Hypers(Protocol):
