@@ -176,7 +176,7 @@ class Stepping:
             captured = made["captured"] = self.recorded("captured", trial)
         except NotRecordableError as reason:
             return Measured(threads, eager=eager, refused=str(reason))
-        numbers = (threads, 1) if self.device.type == "cpu" and threads > 1 else (threads,)
+        numbers = (1, threads) if self.device.type == "cpu" and threads > 1 else (threads,)
         looks: dict[tuple[int, str], Callable[[], float]] = {}
         for number in numbers:
             looks[number, "captured"] = partial(_on, number, lambda: recorded_seconds(captured))
