@@ -11,7 +11,7 @@ from tests.training.trainings import Training, classification, same, weights
 from torch import Tensor
 
 from shoal.errors import NonFiniteError
-from shoal.tasks import Task
+from shoal.tasks import Task, with_loss
 from shoal.training.guard import NORMAL_STEPS, Guard, Policy
 from shoal.training.meter import Measured
 
@@ -112,7 +112,11 @@ def test_what_is_counted_is_saved(policy: Policy) -> None:
     assert all(torch.equal(value, other.counts[name]) for name, value in guard.counts.items())
 
 
-# a whole training
+def steps(training: Training, count: int) -> None:
+    """Perform the first steps of a training, without anything else that a loop does."""
+    rows = training.engine.upload(training.hypers.block(0, count))
+    for hyper, batch in zip(rows, training.batches.start(), strict=False):
+        training.engine.step(batch, hyper)
 
 
 def poisoned(bad: set[int], kind: str) -> Task:
@@ -144,7 +148,7 @@ def test_training_stops_before_the_update_of_a_bad_step(optimizer: str, kind: st
     (bad,) = training.engine.bad_steps()
     assert bad is not None
     assert (bad.step, bad.cause) == (4, kind)
-    with pytest.raises(NonFiniteError, match=f"^the {kind} at step 4 is not finite") as raised:
+    with pytest.raises(NonFiniteError, match=rf"^the {kind} at step 4 is not finite") as raised:
         Training(keys, task=poisoned({4}, kind)).fit()
     assert raised.value.step == 4
 
@@ -168,7 +172,7 @@ def test_one_bad_step_is_skipped_as_if_it_had_not_been(kind: str) -> None:
 def test_training_goes_on_over_bad_steps_and_stops_at_too_many_in_a_row() -> None:
     ending = Training({"guard": {"action": "skip", "limit": 2}}, task=poisoned({2, 3, 7}, "loss")).fit()
     assert ending.kind == "budget"
-    with pytest.raises(NonFiniteError, match="^the loss at step 4 is not finite"):
+    with pytest.raises(NonFiniteError, match=r"^the loss at step 4 is not finite"):
         Training({"guard": {"action": "skip", "limit": 2}}, task=poisoned({2, 3, 4}, "loss")).fit()
 
 

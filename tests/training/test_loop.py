@@ -252,10 +252,23 @@ def test_a_gradient_that_is_not_finite_is_never_saved() -> None:
         return task.loss(outputs, targets) + (outputs * 0).sum(1).abs().sqrt()
 
     training = Training({"checkpoint": {"every": 1}, "budget": {"steps": 3}}, task=with_loss(task, loss))
-    with pytest.raises(NonFiniteError, match=r"^weights became NaN or infinite by step 1, although the losses"):
+    before = {name: value.clone() for name, value in training.model.named_parameters()}
+    with pytest.raises(
+        NonFiniteError, match=r"^the gradient at step 1 is not finite, although the loss is; its update "
+    ):
         training.fit()
     assert not training.recorder.saves
     assert not training.recorder.written
+    assert all(torch.equal(before[name], value) for name, value in training.model.named_parameters())
+
+
+def test_weights_that_a_finite_gradient_makes_infinite_are_never_saved() -> None:
+    keys = {"optimizer": {"name": "sgd", "lr": 3e38, "momentum": 0.0}, "budget": {"steps": 1}}
+    task = classification()
+    training = Training(keys, task=with_loss(task, lambda o, t: task.loss(o, t) * 1e3))
+    with pytest.raises(NonFiniteError, match=r"^weights became NaN or infinite by step 1, although the losses"):
+        training.fit()
+    assert not training.recorder.saves
 
 
 def test_a_loss_of_another_shape_is_explained() -> None:

@@ -147,7 +147,9 @@ def test_a_state_without_notes_is_that_of_an_earlier_version() -> None:
     again, (part,) = noted(2), batches([4])
     alone = meter()
     add(alone, *part, 4)
-    state = {key: value for key, value in plain(alone.state_dict()).items() if key not in ("notes", "noted", "left_out")}
+    state = {
+        key: value for key, value in plain(alone.state_dict()).items() if key not in ("notes", "noted", "left_out")
+    }
     again.load_state_dict(state)
     assert again.drain() == alone.drain()
 

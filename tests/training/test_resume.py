@@ -9,6 +9,8 @@ import torch
 from tests.training.trainings import ADAMW, SGD, Training, network
 from torch import nn
 
+from shoal.datasets import Batch
+
 ALL = {"checkpoint": {"every": 1 / 6}, "log": {"every": 4}}
 VARIANTS: dict[str, dict[str, Any]] = {
     "sgd, two schedules": {
@@ -54,18 +56,34 @@ def test_from_every_step_it_ends_the_same(name: str, execution: str) -> None:
         assert sorted(again.recorder.saves) == list(range(step + 1, 13))
 
 
+def _stop_after_a_step(training: Training) -> None:
+    """Ask a training to stop in its first step: an evaluation that is due after it is left to the next attempt."""
+    step = training.engine.step
+
+    def perform(batch: Batch, hyper: Any) -> None:
+        step(batch, hyper)
+        training.pulse.ask("SIGTERM")
+
+    training.engine.step = perform  # type: ignore[method-assign]
+
+
 def test_resumed_after_every_step_it_ends_the_same() -> None:
     alone = make("adamw")
     alone.fit()
     attempt = make("adamw")
-    attempt.pulse.ask("SIGTERM")
-    attempt.fit()
-    for step in range(1, 12):
+    step = 0
+    while step < 12:
         again = make("adamw")
-        again.resume(attempt.recorder, step)
-        again.pulse.ask("SIGTERM")
+        if step:
+            again.resume(attempt.recorder, step)
+        _stop_after_a_step(again)
         assert again.fit().at.step == step + 1
-        attempt = again
+        step, attempt = step + 1, again
+    assert attempt.recorder.due == {12}, "asked in its last step: what is due there comes when it is resumed"
+    again = make("adamw")
+    again.resume(attempt.recorder, 12)
+    assert again.fit().kind == "budget"
+    attempt = again
     assert attempt.final_bytes() == alone.final_bytes()
     assert attempt.recorder.written == alone.recorder.written
 

@@ -70,13 +70,15 @@ class Memory:
 
     written: list[Row] = field(default_factory=list)
     saves: dict[int, tuple[Position, bytes, int]] = field(default_factory=dict)
+    due: set[int] = field(default_factory=set)
     ticks: list[int] = field(default_factory=list)
     wants_save: bool = False
 
     def rows(self, rows: Sequence[Row]) -> None:
         self.written.extend(rows)
 
-    def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback]) -> None:
+    def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback], *, due: bool = False) -> None:
+        (self.due.add if due else self.due.discard)(at.step)
         state = {"engine": engine.state_dict(), "callbacks": {each.name: each.state_dict() for each in callbacks}}
         buffer = io.BytesIO()
         torch.save(plain(state), buffer)
@@ -118,6 +120,7 @@ class Training:
     patience: int = 100
     execution: str = "eager"
     at: Position = START
+    due: bool = False
 
     def __post_init__(self) -> None:
         defaults: dict[str, Any] = {"batch_size": 8, "optimizer": SGD, "budget": {"epochs": 2}}
@@ -186,11 +189,13 @@ class Training:
             evaluation=self.evaluation if self.valid else None,
             callbacks=self.callbacks,
             at=self.at,
+            due=self.due,
         )
 
     def resume(self, recorder: Memory, step: int) -> None:
         """Put everything back to a checkpoint, the rows that were written by then included."""
         self.at, _, rows = recorder.saves[step]
+        self.due = step in recorder.due
         state = recorder.state(step)
         self.engine.load_state_dict(state["engine"])
         for callback in self.callbacks:

@@ -259,9 +259,7 @@ def _go_back(
     return workshop.engine(plan, workshop.stepping.step(plan.execution, screen.say))
 
 
-def _trial_save(
-    folder: RunFolder, recorder: RunRecorder, engine: SoloEngine, callbacks: list[Callback]
-) -> None:
+def _trial_save(folder: RunFolder, recorder: RunRecorder, engine: SoloEngine, callbacks: list[Callback]) -> None:
     """Save before the first step: a full disk, or state that cannot be saved, is found now and not in an hour."""
     writable_folder(folder.path, needed_bytes=max(1_000_000, ROOM * size_of(engine.state_dict())))
     recorder.save(engine, START, callbacks)

@@ -6,18 +6,19 @@ follows it: checkpoints of the course that was left are dropped, and the rest is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import torch
 from torch import nn
 
 from shoal.errors import NonFiniteError, OutOfMemoryError
 from shoal.recipe.schema import Guard
 from shoal.training.agenda import Every
 
+COUPLING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""Layers that look at all examples of a batch at once."""
 REWIND, MEMORY = "rewind", "memory"
 POINT, DECISIONS = "point", "decisions"
 """Keys of a checkpoint's manifest: whether a rewind may go back to it; how many decisions it follows."""
@@ -39,7 +40,9 @@ class Decision:
     def said(self) -> str:
         """The decision as a sentence."""
         if self.accumulate is not None:
-            return f"{self.cause}: from here on the gradient is computed in {self.accumulate} parts (guard.memory=halve)."
+            return (
+                f"{self.cause}: from here on the gradient is computed in {self.accumulate} parts (guard.memory=halve)."
+            )
         return (
             f"{self.cause}: training goes back to step {self.to:,}, and on with the learning rate multiplied by "
             f"{self.lr:g} (guard.action=rewind)."
@@ -69,13 +72,9 @@ def halve(error: OutOfMemoryError, guard: Guard, batch_size: int, parts: int) ->
 
 
 def couples(model: nn.Module) -> str | None:
-    """Return the name of a layer that looks at all examples of a batch at once, so that parts of it are not the same."""
-    found = (
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.training  # pyright: ignore[reportPrivateUsage]
-    )
-    return next(found, None)
+    """Return the name of a layer that looks at all examples of a batch at once: parts of it are not the same to it."""
+    modules = cast("Iterable[tuple[str, nn.Module]]", model.named_modules())
+    return next((name for name, module in modules if isinstance(module, COUPLING) and module.training), None)
 
 
 def recorded(record: Mapping[str, Any]) -> list[Decision]:

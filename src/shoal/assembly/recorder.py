@@ -25,6 +25,7 @@ from shoal.training.agenda import Every
 if TYPE_CHECKING:
     from shoal.assembly.event_file import EventFile
 
+NEVER = Every(None)
 SAVE_SECONDS = 3.0
 SAVE_SHARE = 0.01
 """Without `checkpoint.every`, saving takes at most this share of the time, and happens at most every SAVE_SECONDS."""
@@ -33,12 +34,16 @@ SAVE_SHARE = 0.01
 class RunRecorder:
     """The recorder of one run; only for the process that holds the run's lock."""
 
-    def __init__(self, folder: RunFolder, recipe: Recipe, screen: Screen, *, batch_size: int, points: Every = Every(None)) -> None:
+    def __init__(
+        self, folder: RunFolder, recipe: Recipe, screen: Screen, *, batch_size: int, points: Every = NEVER
+    ) -> None:
         self.folder, self.recipe, self.screen = folder, recipe, screen
         self.by_clock = recipe.checkpoint.every is None
         self.points = points
         self.decisions: Sequence[Decision] = ()
-        self.writer = Writer(folder.checkpoints, recipe.checkpoint.keep, also=POINT if points.interval is not None else None)
+        self.writer = Writer(
+            folder.checkpoints, recipe.checkpoint.keep, also=POINT if points.interval is not None else None
+        )
         self.batch_size = batch_size
         self.history, self.timing = Journal(folder.history), Journal(folder.timing)
         self.events: EventFile | None = None

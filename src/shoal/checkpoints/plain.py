@@ -37,7 +37,9 @@ def enqueued(value: Any, path: str = "state") -> Any:
     if type(value) is str:
         return sys.intern(value)
     if isinstance(value, Mapping):
-        return {_key(key, path): enqueued(item, f"{path}.{key}") for key, item in cast(Mapping[Any, Any], value).items()}
+        return {
+            _key(key, path): enqueued(item, f"{path}.{key}") for key, item in cast(Mapping[Any, Any], value).items()
+        }
     if type(value) in (list, tuple):
         return [enqueued(item, f"{path}[{index}]") for index, item in enumerate(cast(list[Any], value))]
     raise CheckpointError(

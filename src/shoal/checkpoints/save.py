@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -44,7 +44,7 @@ class Staged:
     """Named states as a copy of their own, which training may go on from; on its way where it comes from a GPU."""
 
     states: Mapping[str, Any]
-    events: Sequence[torch.cuda.Event]
+    events: Sequence[Any]
 
     def arrived(self) -> Mapping[str, Any]:
         """Return the states once all of them are there."""
@@ -130,7 +130,7 @@ def _write(folder: Path, states: Mapping[str, Any], manifest: dict[str, Any]) ->
     for name, state in states.items():
         file = Hashed(folder / f"{name}.pt")
         try:
-            torch.save(state, file)
+            torch.save(state, cast(Any, file))
         finally:
             manifest["files"][f"{name}.pt"] = file.close()
     manifest[CHECKSUM] = checksum(manifest)

@@ -120,17 +120,15 @@ class EagerStep:
     def _backward(self, parts: Sequence[Part], values: Mapping[str, float], *, first: bool = True) -> list[Measured]:
         """Add the gradient of a batch's mean loss to that of the parameters; return what the first pass measures."""
         measured: list[Measured] = []
-        totals: list[Tensor] = []
         for part in parts:
             outputs, losses = self.objective.outputs_and_losses(self.model, part, values, check=not self.checked)
             self.checked = True
             share = self._share(losses, len(parts))
             losses.backward(share if self.scale is None else self._scaled(losses, share))
-            losses, size = losses.detach(), len(part.inputs)
             if first:
-                measured.append(self.meter.measure(losses, outputs.detach(), part.targets, size))
-            totals.append(measured[-1].loss if first else self.meter.loss_of(losses, size))
-        self.guard.look(totals, self._gradients() if self.scale is None else ())
+                size = len(part.inputs)
+                measured.append(self.meter.measure(losses.detach(), outputs.detach(), part.targets, size))
+        self.guard.look([part.loss for part in measured], self._gradients() if self.scale is None else ())
         return measured
 
     def _conclude(self, measured: Sequence[Measured], before: Mapping[str, Tensor]) -> None:

@@ -1,8 +1,8 @@
 """Whether an update must not be made, decided on the device before it would be: nothing here asks for a value.
 
-A step is bad where a loss or a number of the gradient is not finite, and where the loss leaps, if that is guarded. Under
-the policies `stop` and `rewind` neither it nor any step after it makes an update: the loop finds out a moment later, and
-the weights are still those from before. Under `skip` the update is left out, with what the step would have changed
+A step is bad where a loss or a number of the gradient is not finite, and where the loss leaps, if that is looked at.
+Under the policies `stop` and `rewind` neither it nor any step after it makes an update: the loop finds out a moment later,
+and the weights are still those from before. Under `skip` the update is left out, with what the step would have changed
 elsewhere, and training goes on; more than `limit` such steps in a row stop it.
 
 What is kept of the losses is of steps that were not bad: one NaN does not poison it.
@@ -77,10 +77,12 @@ class Guard:
         torch's kernel for it writes every gradient back as it was; `pure` only reads, by sums that a compiler merges
         with what else reads the gradient.
         """
-        if pure:
+        if pure and (losses or grads):
             sums = [tensor if tensor.ndim == 0 else tensor.sum(dtype=torch.float32) for tensor in (*losses, *grads)]
-            total = torch.stack([each.to(losses[0].dtype) for each in sums]).sum()
+            wide = torch.float32 if self.device.type == "mps" else torch.float64
+            total = torch.stack([each.to(wide) for each in sums]).sum()
             self.found.copy_(torch.maximum(self.found, (total - total).ne(0).to(self.found.dtype)))
+        if pure:
             return
         groups: dict[torch.dtype, list[Tensor]] = {}
         for tensor in (*losses, *grads):
@@ -90,17 +92,20 @@ class Guard:
 
     def conclude(self, measured: Sequence[Measured]) -> None:
         """Decide about the step, whose batch was measured in parts."""
-        counts = self.counts
-        if self.policy.spike is not None:
-            total = torch.stack([part.loss for part in measured]).sum()
-            self._weigh((total / sum(part.size for part in measured)).to(torch.float32), self.policy.spike)
-        if self.policy.skips:
+        counts, policy = self.counts, self.policy
+        if policy.spike is None and not policy.skips:
+            counts["since"].add_(self.found)
+            return
+        total = torch.stack([part.loss for part in measured]).sum()
+        if policy.spike is not None:
+            self._weigh((total / sum(part.size for part in measured)).to(torch.float32), policy.spike)
+        if policy.skips:
+            of_loss = (total - total).ne(0).to(self.found.dtype)
+            counts["of_loss"].copy_(torch.where(counts["since"] > 0, counts["of_loss"], of_loss))
             counts["streak"].add_(1.0).mul_(self.found)
             counts["skipped"].add_(self.found)
-            counts["stopped"].copy_(torch.maximum(counts["stopped"], counts["streak"].gt(self.policy.limit)))
-            counts["since"].add_(counts["stopped"])
-        else:
-            counts["since"].add_(self.found)
+            counts["stopped"].copy_(torch.maximum(counts["stopped"], counts["streak"].gt(policy.limit)))
+        counts["since"].add_(counts["stopped"] if policy.skips else self.found)
 
     def bad(self, steps: int, *, loss: Tensor) -> Bad | None:
         """Return the step for which training is to stop, `steps` being done, or None; waits for the device.
@@ -110,11 +115,12 @@ class Guard:
         since = int(self.counts["since"].item())
         if not since:
             return None
+        of_loss = bool(self.counts["of_loss"].item()) if self.policy.skips else not bool(loss.isfinite().item())
         leapt = "leapt" in self.counts and bool(self.counts["leapt"].item())
-        return Bad(steps - since + 1, "leap" if leapt else "gradient" if bool(loss.isfinite().item()) else "loss")
+        return Bad(steps - since + 1, "leap" if leapt else "loss" if of_loss else "gradient")
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the counts: live tensors, to be saved before the next step; only of runs that go on is anything saved."""
+        """Return the counts: live tensors, to be saved before the next step; a run that is to stop saves none."""
         return dict(self.counts)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -143,7 +149,7 @@ class Guard:
 def _counts(policy: Policy) -> Sequence[str]:
     names = ["since"]
     if policy.skips:
-        names += ["streak", "skipped", "stopped"]
+        names += ["streak", "skipped", "stopped", "of_loss"]
     if policy.spike is not None:
         names += ["mean", "variance", "seen", "leapt"]
     return names

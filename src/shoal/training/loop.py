@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from shoal.datasets import START, Batch, Batches, Position
+from shoal.datasets import START, Batches, Position
 from shoal.errors import NonFiniteError
 from shoal.training.agenda import Agenda
 from shoal.training.evaluation import as_row

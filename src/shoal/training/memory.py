@@ -23,8 +23,8 @@ def out_of_memory(step: int | None, batch_size: int | None) -> OutOfMemoryError:
         text = "memory ran out in an evaluation. Free some, or take a smaller model, or precision=bf16."
     else:
         text = (
-            f"memory ran out at step {step:,}, on a batch of {batch_size:,} examples. Add accumulate=2 (or more), which "
-            "computes the gradient in parts and gives the same result to rounding; guard.memory=halve does so by "
-            "itself. Or take a smaller batch_size or model, or precision=bf16."
+            f"memory ran out at step {step:,}, on a batch of {batch_size:,} examples. Add accumulate=2 or more: the "
+            "gradient is then computed in parts, with the same result to rounding (guard.memory=halve does so by "
+            "itself). Or take a smaller batch_size or model, or precision=bf16."
         )
     return OutOfMemoryError(text, step=step)

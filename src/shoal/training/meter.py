@@ -44,9 +44,7 @@ class Meter:
         """Return the sums of one batch, or of a part of one."""
         loss = self.loss_of(losses, size)
         found = {
-            name: {
-                key: values.sum(dtype=self.dtype) for key, values in metric.statistics(outputs, targets).items()
-            }
+            name: {key: values.sum(dtype=self.dtype) for key, values in metric.statistics(outputs, targets).items()}
             for name, metric in self.metrics.items()
         }
         return Measured(loss, found, size)

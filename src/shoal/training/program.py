@@ -166,7 +166,6 @@ class Program:
 
         total: list[Tensor] | None = None
         measured: list[Measured] = []
-        totals: list[Tensor] = []
         for part in parts:
             with torch.enable_grad():
                 with phase("loss"):
@@ -179,13 +178,12 @@ class Program:
             with phase("backward"):
                 total = list(grads) if total is None else [a + b for a, b in zip(total, grads, strict=True)]
             with torch.no_grad(), phase("measures"):
-                losses, size = losses.detach(), len(part.inputs)
                 if first:
-                    measured.append(self.meter.measure(losses, outputs.detach(), part.targets, size))
-                totals.append(measured[-1].loss if first else self.meter.loss_of(losses, size))
+                    size = len(part.inputs)
+                    measured.append(self.meter.measure(losses.detach(), outputs.detach(), part.targets, size))
         assert total is not None
         with torch.no_grad(), phase("measures"):
-            guard.look(totals, total if scale is None else (), pure=not self.fused)
+            guard.look([part.loss for part in measured], total if scale is None else (), pure=not self.fused)
             overflow = None if scale is None else scale.unscale(total)
         return dict(zip(leaves, total, strict=True)), measured, overflow
 
