@@ -87,10 +87,10 @@ def test_a_checkpoint_before_an_evaluation_makes_way_for_the_one_after_it(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000005"]
 
 
-def test_of_the_marked_ones_the_newest_is_kept_beside_the_newest(tmp_path: Path) -> None:
+def test_of_the_marked_ones_two_and_the_oldest_are_kept_beside_the_newest(tmp_path: Path) -> None:
     made = Writer(tmp_path, keep=2, also="point")
     for step in range(8):
-        made.save(step, {"engine": {}}, {"point": True} if step in (0, 3) else {})
+        made.save(step, {"engine": {}}, {"point": True} if step in (0, 1, 3, 4) else {})
         made.wait()
-    assert sorted(int(path.name[5:]) for path in tmp_path.iterdir()) == [3, 6, 7]
+    assert sorted(int(path.name[5:]) for path in tmp_path.iterdir()) == [0, 3, 4, 6, 7]
     assert all(damage(path) is None for path in tmp_path.iterdir())

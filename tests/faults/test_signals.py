@@ -42,13 +42,21 @@ def record(folder: Path) -> dict[str, object]:
     return json.loads((folder / "run.json").read_text())
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_with_75_and_the_same_command_ends_bit_identical(tmp_path: Path, number: signal.Signals) -> None:
-    alone = start(tmp_path / "alone", *SHORT)
-    alone.communicate(timeout=120)
-    assert alone.returncode == 0
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a run that nobody disturbs ends with."""
+    runs = tmp_path_factory.mktemp("alone")
+    process = start(runs, *SHORT)
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    return result(runs)
 
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_stops_with_75_and_the_same_command_ends_bit_identical(
+    tmp_path: Path, number: signal.Signals, alone: dict[str, bytes]
+) -> None:
     stopped = start(tmp_path / "stopped", *SHORT)
     folder = wait_for_rows(tmp_path / "stopped", 2)
     os.killpg(stopped.pid, number)  # as a scheduler and a terminal do: the whole group
@@ -64,7 +72,7 @@ def test_a_signal_stops_with_75_and_the_same_command_ends_bit_identical(tmp_path
     output, _ = resumed.communicate(timeout=120)
     assert resumed.returncode == 0
     assert "resuming at step" in output
-    assert result(tmp_path / "stopped") == result(tmp_path / "alone")
+    assert result(tmp_path / "stopped") == alone
 
 
 @pytest.mark.faults
@@ -110,11 +118,13 @@ def test_a_live_run_is_refused_by_pid_and_host(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-def test_training_goes_on_when_nobody_reads_its_output(tmp_path: Path) -> None:
+def test_training_goes_on_when_its_terminal_is_closed(tmp_path: Path) -> None:
     process = start(tmp_path, *SHORT)
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
+    wait_for_rows(tmp_path, 1)
+    process.send_signal(signal.SIGHUP)
     process.communicate(timeout=120)
     assert process.returncode in (0, 1)
     (folder,) = tmp_path.glob("*/seed-0")

@@ -54,11 +54,18 @@ class Decision:
 
 
 def rewind(error: NonFiniteError, guard: Guard, points: Every, decisions: Sequence[Decision]) -> Decision | None:
-    """Return how training goes on after a step that was bad, or None where it ends."""
-    made = sum(decision.kind == REWIND for decision in decisions)
-    if guard.action != "rewind" or error.step is None or made >= guard.limit:
+    """Return how training goes on after a step that was bad, or None where it ends.
+
+    It goes back to the last point before the step; where it went back to that one before, and got no further than the
+    next, to the point before that: the weights there were on their way already.
+    """
+    made = [decision for decision in decisions if decision.kind == REWIND]
+    if guard.action != "rewind" or error.step is None or len(made) >= guard.limit:
         return None
-    return Decision(REWIND, error.step, points.latest(error.step - 1), error.cause, lr=guard.rewind_lr)
+    to = points.latest(error.step - 1)
+    if made and made[-1].to <= to <= (points.following(made[-1].to) or to):
+        to = points.latest(max(made[-1].to - 1, 0))
+    return Decision(REWIND, error.step, to, error.cause, lr=guard.rewind_lr)
 
 
 def halve(error: OutOfMemoryError, guard: Guard, batch_size: int, parts: int) -> Decision | None:

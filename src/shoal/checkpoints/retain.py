@@ -17,12 +17,12 @@ KEEP = 2
 
 
 def prune(checkpoints: Path, keep: int, *, also: str | None = None) -> None:
-    """Remove all but the `keep` newest, 2 at least, and the newest whose manifest has the key `also`."""
+    """Remove all but the `keep` newest, 2 at least; of those with the key `also`, two and the oldest are kept too."""
     every = candidates(checkpoints)
     older = every[max(keep, KEEP) :]
-    if also is not None:
-        marked = next((folder for folder in every if _has(folder, also)), None)
-        older = [folder for folder in older if folder != marked]
+    if also is not None and older:
+        marked = [folder for folder in every if _has(folder, also)]
+        older = [folder for folder in older if folder not in (*marked[:KEEP], *marked[-1:])]
     for folder in older:
         _remove(folder)
 

@@ -1,8 +1,8 @@
 """Whether an update must not be made, decided on the device before it would be: nothing here asks for a value.
 
 A step is bad where a loss or a number of the gradient is not finite, and where the loss leaps, if that is looked at.
-Under the policies `stop` and `rewind` neither it nor any step after it makes an update: the loop finds out a moment later,
-and the weights are still those from before. Under `skip` the update is left out, with what the step would have changed
+Under the policies `stop` and `rewind` neither it nor any step after it makes an update: the loop finds out later, and
+the weights are still those from before. Under `skip` the update is left out, with what the step would have changed
 elsewhere, and training goes on; more than `limit` such steps in a row stop it.
 
 What is kept of the losses is of steps that were not bad: one NaN does not poison it.
