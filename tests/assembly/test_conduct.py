@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -430,3 +432,29 @@ def test_the_precision_and_the_whole_batch_are_said(tmp_path: Path) -> None:
     _, said = train(tmp_path, "batch_size=all", "precision=bf16")
     assert "of 1,257 examples, 1 an epoch; cpu, 1 thread, eager, bf16" in said
     assert "fp32" not in train(tmp_path)[1]
+
+
+@pytest.mark.parametrize(("call", "step", "when"), [(2, 20, "at step 20"), (4, 30, "while it was tested")])
+def test_a_signal_does_not_wait_for_an_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, step: int, when: str
+) -> None:
+    whole, _ = train(tmp_path / "whole")
+    evaluate, calls = SoloEngine.evaluate, list[int]()
+
+    def signalled(self: SoloEngine, batches: Any, **keywords: Any) -> Any:
+        calls.append(self.steps)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(self, batches, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SoloEngine, "evaluate", signalled)
+        folder, said = train(tmp_path / "cut")
+    facts = record.read(folder)
+    assert (facts["status"], facts["steps"]) == ("stopped", step)
+    assert facts["reason"] == f"stopped by SIGTERM {when}"
+    assert "a checkpoint was saved, and the same command continues from it" in said
+    assert len(read_journal(folder.history)[0]) == call - 1
+    again, _ = train(tmp_path / "cut")
+    assert record.read(again)["metrics"] == record.read(whole)["metrics"]
+    assert again.history.read_bytes() == whole.history.read_bytes()

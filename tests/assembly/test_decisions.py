@@ -76,7 +76,7 @@ def test_a_training_that_diverges_goes_back_and_on_with_a_smaller_learning_rate(
         assert f"is not finite: training goes back to step {decision.to}, and on with the learning rate" in said
     rows, unreadable = read_journal(folder.history)
     assert (unreadable, [row["step"] for row in rows]) == (0, [10, 20, 30, 40, 40])
-    lrs = {row["step"]: row["lr"] for row in rows}
+    lrs = {row["step"]: row["lr"] for row in rows if "lr" in row}
     assert lrs[40] < 1e4 * 0.0001 ** len(decisions)
     assert all(value.isfinite().all() for value in final(folder).values())
 
