@@ -20,6 +20,7 @@ from shoal import datasets, models, optim
 from shoal.assembly import trial
 from shoal.assembly.decisions import Decision, accumulate, lr_factor
 from shoal.assembly.devices import choose
+from shoal.assembly.idle import refuse_idle
 from shoal.assembly.layout import is_channels_last, laid_out, pixel_by_pixel
 from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
@@ -95,9 +96,9 @@ class Workshop:
                 )
             recipe = recipe.model_copy(update={"batch_size": size})
         schedules = {
-            name: TABLES["schedule"][curve]()
+            name: TABLES["schedule"][curve](**given.model_dump(exclude={"name"}))  # its warm-up stays
             for name, curve in optim.default_schedules(recipe.optimizer).items()
-            if getattr(recipe.schedules, name) == Constant()
+            if isinstance(given := getattr(recipe.schedules, name), Constant)
         }
         recipe = recipe.model_copy(update={"schedules": recipe.schedules.model_copy(update=schedules)})
         return scaled(recipe, size_of(recipe))[0]
@@ -389,6 +390,13 @@ class Workshop:
             )
         if recipe.optimizer.name == "lbfgs":
             _refuse_with_lbfgs(recipe)
+        if recipe.average.name != "none" and self._of_optimizer[1]:
+            raise RecipeError(
+                f"average.name = {recipe.average.name}: optimizer.name = {recipe.optimizer.name} averages the weights "
+                "itself, and its average is what is measured and kept: a second one would never be seen. Leave out "
+                "average, or choose another optimizer."
+            )
+        refuse_idle(self.effective, self.agenda)
 
     def _higher(self, path: str, metric: str) -> bool:
         measured = {"valid.loss": False}

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from shoal import rng
 from shoal.datasets import Batch
 from shoal.optim import (
     ascent,
@@ -186,13 +187,22 @@ class EagerStep:
         return self._unscaled()
 
     def _step_with_closure(self, parts: Sequence[Part], values: Mapping[str, float]) -> None:
-        """L-BFGS evaluates the loss several times a step; the meter sees the first, which is that of the weights."""
-        measured: list[Measured] = []
-        held = self._buffers()
+        """L-BFGS evaluates the loss several times a step; the meter sees the first, which is that of the weights.
+
+        All evaluate one function: what the first drew is drawn again, from the buffers that it began with. They stay as
+        the first leaves them, so that statistics of batch norms move once a step.
+        """
+        buffers, measured = list(self.model.buffers()), list[Measured]()
+        rewind, began = rng.snapshot(), [buffer.detach().clone() for buffer in buffers]
+        left, held = began, self._buffers()
         self.guard.begin()
 
         def closure() -> Tensor:
+            nonlocal left
             first = not measured
+            if not first:
+                rewind()
+                _put_back(buffers, began)
             for parameter in self.trained:
                 parameter.grad = None
             total = torch.zeros((), dtype=torch.float64, device=self.meter.device)
@@ -208,8 +218,11 @@ class EagerStep:
                     total += (seen * share).sum() if share is not None else seen
                     if first:
                         measured.append(self.meter.measure(seen, outputs.detach(), part.targets, len(part.inputs)))
-                if first:
-                    self.guard.look([part.loss for part in measured], self._gradients())
+            if first:
+                self.guard.look([part.loss for part in measured], self._gradients())
+                left = [buffer.detach().clone() for buffer in buffers]
+            else:
+                _put_back(buffers, left)
             return total
 
         before = [p.detach().clone() for p in self.trained]
@@ -226,3 +239,9 @@ class EagerStep:
 
 def _either(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     return first if second is None or first is None else torch.maximum(first, second)
+
+
+@torch.no_grad()
+def _put_back(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for buffer, value in zip(buffers, values, strict=True):
+        buffer.copy_(value)
