@@ -43,6 +43,16 @@ def test_a_number_that_is_not_finite_is_found_and_nothing_is_changed(where: str,
     assert pass_step(guard, **{where: bad}, pure=pure) == 1
 
 
+@pytest.mark.parametrize("at", [0, 99_999])
+def test_a_number_is_found_in_a_large_gradient_too(at: int) -> None:
+    guard, gradient = Guard(Policy(), CPU), torch.randn(100_000)
+    guard.look([torch.tensor(1.0, dtype=torch.float64)], [gradient])
+    assert guard.found.item() == 0
+    gradient[at] = math.nan
+    guard.look([torch.tensor(1.0, dtype=torch.float64)], [gradient])
+    assert guard.found.item() == 1
+
+
 def test_under_stop_no_update_is_made_from_the_first_bad_step_on() -> None:
     guard = Guard(Policy("stop"), CPU)
     flag = guard.found

@@ -20,6 +20,8 @@ from torch import Tensor
 from shoal.training.meter import Measured
 from shoal.training.seams import Bad
 
+FEW_NUMBERS = 1 << 16
+"""Numbers of a gradient up to which one call of a kernel that writes is faster than sums, on a CPU."""
 NORMAL_STEPS = 20
 """Steps that the recent loss is made of at least, before any is called a leap."""
 RECENT = 0.02
@@ -74,19 +76,22 @@ class Guard:
     def look(self, losses: Sequence[Tensor], grads: Sequence[Tensor], *, pure: bool = False) -> None:
         """Find whether a loss ([]) or a number of a gradient is not finite.
 
-        torch's kernel for it writes every gradient back as it was; `pure` only reads, by sums that a compiler merges
-        with what else reads the gradient.
+        torch's kernel for it is one call, but writes every number back as it was: on a CPU large gradients are summed
+        instead, which only reads, and so are all where `pure`, since a compiler merges sums with what else reads them.
         """
-        if pure and (losses or grads):
-            sums = [tensor if tensor.ndim == 0 else tensor.sum(dtype=torch.float32) for tensor in (*losses, *grads)]
+        tensors = [*losses, *grads]
+        if not tensors:
+            return
+        on_cpu = self.device.type == "cpu"
+        if pure or (on_cpu and sum(grad.numel() for grad in grads) > FEW_NUMBERS):
             wide = torch.float32 if self.device.type == "mps" else torch.float64
+            sums = [tensor if tensor.ndim == 0 else tensor.sum(dtype=torch.float32) for tensor in tensors]
             total = torch.stack([each.to(wide) for each in sums]).sum()
             self.found.copy_(torch.maximum(self.found, (total - total).ne(0).to(self.found.dtype)))
-        if pure:
             return
-        groups: dict[torch.dtype, list[Tensor]] = {}
-        for tensor in (*losses, *grads):
-            groups.setdefault(tensor.dtype, []).append(tensor)
+        groups: dict[torch.dtype | None, list[Tensor]] = {}
+        for tensor in tensors:
+            groups.setdefault(None if on_cpu else tensor.dtype, []).append(tensor)
         for group in groups.values():
             _torch._amp_foreach_non_finite_check_and_unscale_(group, self.found, self.one)
 
