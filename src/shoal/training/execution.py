@@ -194,6 +194,8 @@ def _is_duration(value: object) -> bool:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def _milliseconds(seconds: float) -> str:
