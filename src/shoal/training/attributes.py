@@ -35,6 +35,9 @@ TREES = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
 THEIRS = frozenset([*sys.stdlib_module_names, "torch", "numpy"]) - {"__main__"}
 """Libraries whose objects and functions are not looked into."""
 
+LOSS = "the loss function"
+"""The name under which the facts of a loss are."""
+
 Facts = dict[str, object]
 
 
@@ -51,8 +54,20 @@ def kept(model: nn.Module, loss: Callable[..., Any]) -> Facts:
         for name, value in _of_class(type(module)).items():
             if prefix + name not in found:
                 found[prefix + name] = reader.fact(value)
-    found["the loss function"] = reader.fact(loss)
+    found[LOSS] = reader.fact(loss)
     return found
+
+
+def held(model: nn.Module) -> tuple[Facts, list[Tensor]]:
+    """Return by path what a model's own attributes are, tensors by their place and age, and these tensors."""
+    reader, found = _Reader(outside=False), Facts()
+    modules = cast("Iterable[tuple[str, nn.Module]]", model.named_modules())
+    for path, module in list(modules):
+        reader.seen[id(module)] = module
+        for name, value in vars(module).items():
+            if name not in TREES and name != "training":
+                found[f"{path}.{name}" if path else name] = reader.fact(value)
+    return found, reader.tensors
 
 
 def moved(snapshots: Sequence[Facts]) -> tuple[str, ...]:
@@ -63,9 +78,14 @@ def moved(snapshots: Sequence[Facts]) -> tuple[str, ...]:
 
 
 class _Reader:
-    """Turns values into facts that can be compared; knows what it has seen."""
+    """Turns values into facts that can be compared; knows what it has seen.
 
-    def __init__(self) -> None:
+    `outside`: look into functions and classes too, and not at tensors.
+    """
+
+    def __init__(self, *, outside: bool = True) -> None:
+        self.outside = outside
+        self.tensors: list[Tensor] = []
         self.left = MOST_VALUES
         self.seen: dict[int, Any] = {}  # kept alive, so that no other object has its id
 
@@ -79,9 +99,11 @@ class _Reader:
             return kind, stands
         if isinstance(value, np.ndarray):
             return kind, _digest(cast("np.ndarray[Any, Any]", value))
+        if isinstance(value, Tensor):
+            return kind, None if self.outside else self._tensor(value)
         if depth == DEEP or self.left < 0 or id(value) in self.seen:
             return kind
-        if not isinstance(value, Tensor | type | ModuleType):
+        if not isinstance(value, type | ModuleType):
             self.seen[id(value)] = value
             return kind, self._inside(value, depth + 1)
         return kind
@@ -102,16 +124,24 @@ class _Reader:
         if isinstance(value, functools.partial):
             whole = cast("functools.partial[Any]", value)
             return [self.fact(item, depth) for item in (whole.func, whole.args, whole.keywords)]
+        if isinstance(value, FunctionType | MethodType) and not self.outside:
+            return id(value)
         if isinstance(value, MethodType):
             return [self.fact(item, depth) for item in (value.__func__, value.__self__)]
         if isinstance(value, FunctionType):
             return None if _is_theirs(value) else self._function(value, depth)
         if isinstance(value, nn.Module):
             own = {name: it for name, it in vars(value).items() if name not in TREES}
-            return [self.fact(it, depth) for it in (own, _of_class(type(value)), dict(value.named_children()))]
+            kinds = _of_class(type(value)) if self.outside else None
+            return [self.fact(it, depth) for it in (own, kinds, dict(value.named_children()))]
         if _is_theirs(type(value)) or not hasattr(value, "__dict__"):
             return None
         return self.fact(vars(value), depth)
+
+    def _tensor(self, value: Tensor) -> object:
+        self.seen[id(value)] = value
+        self.tensors.append(value)
+        return id(value), None if value.is_inference() else value._version  # pyright: ignore[reportPrivateUsage]
 
     def _function(self, function: FunctionType, depth: int) -> object:
         """What a function keeps on itself, in its closure, and in the plain values of its module that it names."""

@@ -8,13 +8,15 @@ not constant. Every reason is a clause that names the operation or the tensor, a
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from shoal.training.attributes import held
 from shoal.training.branches import branches_of
 from shoal.training.phases import module_of
 from shoal.training.trial import NotRecordableError
@@ -34,18 +36,39 @@ class NoAsking(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def check_graph(module: fx.GraphModule, models: Iterable[nn.Module]) -> None:
+class NoRows(TorchDispatchMode):
+    """Raises where an operation returns as many rows as the values of a tensor say: a recording would keep their number.
+
+    It sees an operation whose result is used in Python alone, such as `len(x.nonzero())`, which is no part of a graph.
+    """
+
+    supports_higher_order_operators = True
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        by_mask = func in INDEXING and any(_is_mask(index) for index in args[1])
+        if by_mask or (torch.Tag.dynamic_output_shape in getattr(func, "tags", ()) and func not in INDEXING):
+            name = "a mask as an index" if by_mask else _plain(func)
+            raise NotRecordableError(
+                f"{name} returns as many rows as the values of a tensor say: torch.where and products with a mask have "
+                "a fixed shape"
+            )
+        return func(*args, **(kwargs or {}))
+
+
+def check_graph(module: fx.GraphModule, *, copy: nn.Module, apart: nn.Module) -> None:
     """Raise NotRecordableError where a recording would not train as the eager step does.
 
-    `models` are those whose parameters and buffers are given to the recording: none of them may be a constant of it.
+    `copy` is the model that was recorded, whose parameters and buffers are given; `apart` is the one that is trained,
+    of which nothing may be a constant of the recording of a copy.
     """
+    models = copy, apart
     own = {address for model in models for tensor in _tensors(model) for address in _address(tensor)}
+    own |= {address for tensor in held(apart)[1] for address in _address(tensor)}
     for inner in [module, *_inner(module)]:
         for node in inner.graph.nodes:
             if node.op == "get_attr":
                 _check_constant(node, getattr(inner, str(node.target)), own)
             elif node.op == "call_function":
-                _check_rows(node)
                 _check_writes(node)
 
 
@@ -92,24 +115,6 @@ def _check_constant(node: fx.Node, value: object, own: set[int]) -> None:
         )
 
 
-def _check_rows(node: fx.Node) -> None:
-    tags = getattr(node.target, "tags", ())
-    by_mask = node.target in INDEXING and any(_is_mask(each) for each in node.all_input_nodes[1:])
-    if by_mask or (torch.Tag.dynamic_output_shape in tags and node.target not in INDEXING):
-        name = str(node.target).removeprefix("aten.").partition(".")[0]
-        raise NotRecordableError(
-            f"{'a mask as an index' if by_mask else name} returns as many rows as the values of a tensor say"
-            f"{_where(node)}: torch.where and products with a mask have a fixed shape"
-        )
-
-
-def _is_mask(node: fx.Node) -> bool:
-    value: Any = node.meta.get("val")
-    if value is None and node.op == "get_attr":
-        value = getattr(node.graph.owning_module, str(node.target))
-    return isinstance(value, Tensor) and value.dtype in (torch.bool, torch.uint8)
-
-
 def _check_writes(node: fx.Node) -> None:
     schema: Any = getattr(node.target, "_schema", None)
     if schema is None or not schema.is_mutable:
@@ -121,9 +126,8 @@ def _check_writes(node: fx.Node) -> None:
         value: Any = given[argument.name]
         for each in cast("list[Any]", value if isinstance(value, list | tuple) else [value]):
             if isinstance(each, fx.Node) and _source(each).op == "get_attr":
-                name = str(node.target).removeprefix("aten.").partition(".")[0]
                 raise NotRecordableError(
-                    f"{name} changes a tensor that is no buffer of the model{_where(node)}: register it by "
+                    f"{_plain(node.target)} changes a tensor that is no buffer of the model{_where(node)}: register it by "
                     "register_buffer, and it is recorded"
                 )
 
@@ -155,6 +159,14 @@ def _address(tensor: Tensor) -> tuple[int, ...]:
     if tensor.layout != torch.strided or not tensor.untyped_storage().nbytes():
         return ()
     return (tensor.untyped_storage().data_ptr(),)
+
+
+def _is_mask(index: object) -> bool:
+    return isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8)
+
+
+def _plain(operation: object) -> str:
+    return str(operation).removeprefix("aten.").partition(".")[0]
 
 
 def _where(node: fx.Node) -> str:

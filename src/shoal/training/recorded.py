@@ -21,6 +21,7 @@ from shoal import rng
 from shoal.datasets import Batch
 from shoal.errors import CheckpointError, TrainingError
 from shoal.optim import NamedGroup, Rule
+from shoal.training.attributes import LOSS
 from shoal.training.branches import branches_of, branchless, refused_by_cond
 from shoal.training.capture import bound, flat, record, text
 from shoal.training.compiled import NotCompilableError, compiled
@@ -337,7 +338,7 @@ class RecordedStep:
                             f"it draws from {name}'s generator, and a recording would repeat one draw: torch's own "
                             "are recorded"
                         )
-                check_graph(graphs[-1], (self.model, self.program.model))
+                check_graph(graphs[-1], copy=self.program.model, apart=self.model)
         if twice and text(graphs[0]) != text(graphs[1]):
             raise NotRecordableError(
                 "two recordings of a step differ, so it depends on something else than its tensors (a counter, say, or "
@@ -470,6 +471,11 @@ def without(group: NamedGroup, idle: Collection[str]) -> NamedGroup:
 
 def _refuse_counters(wanted: Outcome) -> None:
     """Raise NotRecordableError where a model keeps count by itself: a recording has the numbers of one step."""
+    if wanted.counters == (LOSS,):
+        raise NotRecordableError(
+            "the loss function changes what it keeps in Python from step to step, which a recording would leave as it "
+            "was"
+        )
     if wanted.counters:
         raise NotRecordableError(
             f"the model changes {', '.join(wanted.counters)} from step to step, which a recording would leave as it "

@@ -261,7 +261,8 @@ def out_of_memory(error: BaseException) -> bool:
 def reason(error: Exception) -> str:
     """Return why recording failed, as a clause with the line of the user's where it did."""
     if isinstance(error, NotRecordableError):
-        return str(error)
+        what, colon, advice = str(error).partition(": ")
+        return f"{what}{_place(error)}{colon}{advice}"
     if out_of_memory(error):
         return NO_MEMORY
     if "get value out of a tracing tensor" in str(error) or "data-dependent" in str(error).lower():

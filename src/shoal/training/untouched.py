@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from shoal.training.attributes import held, moved
 from shoal.training.trial import NotRecordableError
 from shoal.training.weights import alike
 
@@ -49,7 +50,7 @@ class _Place:
 def untouched(model: nn.Module) -> Generator[None]:
     """Put a model's parameters, buffers and gradients back after the block; NotRecordableError where that was needed.
 
-    An error of the block's own goes on.
+    It is raised where another attribute was changed, too. An error of the block's own goes on.
     """
     places = [
         _place(tree, f"{prefix}.{name}" if prefix else name, value)
@@ -58,11 +59,13 @@ def untouched(model: nn.Module) -> Generator[None]:
         for name, value in tree.items()
         if value is not None
     ]
+    before = held(model)
     try:
         yield
     finally:
         with torch.no_grad():
             touched = [place.path for place in places if place.put_back()]
+    touched += moved([before[0], held(model)[0]])
     if touched:
         raise NotRecordableError(
             f"a copy of the model reaches {touched[0]} of the model itself, by a function that holds it (a lambda, a "
