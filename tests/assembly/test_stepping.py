@@ -115,7 +115,7 @@ def test_what_is_known_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) ->
     known = Measured(torch.get_num_threads(), eager=1e-3, captured=5e-4, heavy=5e-4, nodes=10)
     choice, step = made().choose(left=100, known=known, say=quiet)
     assert (choice.execution, step.execution) == ("captured", "captured")
-    assert choice.measured == known
+    assert choice.measured == known.decided("captured", 100)
 
 
 def test_an_optimizer_without_a_rule_runs_eagerly_and_says_why() -> None:

@@ -303,10 +303,10 @@ class Recurrent(nn.Module):
 REFUSED: dict[str, tuple[Make, str]] = {
     "a counter": (Counter, "the model changes calls from step to step"),
     "a state": (Carries, "two recordings of a step differ"),
-    "another buffer": (Reassigns, "it leads to another mean than the eager step"),
+    "another buffer": (Reassigns, "the model puts another tensor in the place of its buffer mean"),
     "a branch": (Branches, r"Python asks for the value of a tensor in the step \(.*test_recorded.py, line \d+, in f"),
     "no copy": (NotCopied, "the model cannot be copied"),
-    "draws": (Draws, "two recordings of a step differ"),
+    "draws": (Draws, r"it draws from Python's generator"),
     "a hook": (hooked("register_hook"), "the model has hooks on gradients"),
     "another hook": (hooked("register_post_accumulate_grad_hook"), "the model has hooks on gradients"),
     "an LSTM": (Recurrent, "it could not be replayed"),

@@ -25,7 +25,7 @@ from torch.fx.node import map_arg
 from shoal.training.branches import COND, branches_of, taken
 from shoal.training.phases import noted
 from shoal.training.program import Program, State
-from shoal.training.recordable import NoAsking, NoRows
+from shoal.training.recordable import NoAsking
 
 ATEN = torch.ops.aten
 VIEWS: frozenset[Any] = frozenset(
@@ -116,7 +116,7 @@ def record(program: Program, state: State, batch: Sequence[Tensor], hyper: Seque
         inputs, targets, index = tensors[count : count + 3]
         program(shaped(state, tensors[:count]), inputs, targets, index, tensors[count + 3 :])
 
-    with noted(program.model), NoAsking(), NoRows():
+    with noted(program.model), NoAsking():
         graph = make_fx(step)(*flat(state), *batch, *hyper)
     return simplified(graph)
 

@@ -23,8 +23,18 @@ from shoal.training.trial import NotRecordableError
 
 ASKING = frozenset([Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__])
 """What hands a tensor's values to Python without an operation that make_fx would see."""
+ROWS = frozenset(
+    ["nonzero", "argwhere", "where", "masked_select", "unique", "unique_consecutive", "bincount", "repeat_interleave",
+     "__getitem__", "_unique2", "_unique_impl", "_return_output", "_return_counts", "_consecutive_return_output"]
+)  # fmt: skip
+"""Functions that may return as many rows as the values of a tensor say: looked at while they are called."""
 INDEXING: frozenset[Any] = frozenset([torch.ops.aten.index.Tensor])
 """Operations whose result has as many rows as the values say where an index is a mask, and only there."""
+
+
+AS_VALUES_SAY = (
+    "returns as many rows as the values of a tensor say: torch.where and products with a mask have a fixed shape"
+)
 
 
 class NoAsking(TorchFunctionMode):
@@ -33,7 +43,10 @@ class NoAsking(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in ASKING:
             raise RuntimeError(f"{func.__name__} is data-dependent")
-        return func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") not in ROWS or torch.compiler.is_dynamo_compiling():  # within a `torch.cond`
+            return func(*args, **(kwargs or {}))
+        with NoRows():  # not around the whole step: `torch.cond` knows no such mode
+            return func(*args, **(kwargs or {}))
 
 
 class NoRows(TorchDispatchMode):
@@ -42,16 +55,11 @@ class NoRows(TorchDispatchMode):
     It sees an operation whose result is used in Python alone, such as `len(x.nonzero())`, which is no part of a graph.
     """
 
-    supports_higher_order_operators = True
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         by_mask = func in INDEXING and any(_is_mask(index) for index in args[1])
         if by_mask or (torch.Tag.dynamic_output_shape in getattr(func, "tags", ()) and func not in INDEXING):
             name = "a mask as an index" if by_mask else _plain(func)
-            raise NotRecordableError(
-                f"{name} returns as many rows as the values of a tensor say: torch.where and products with a mask have "
-                "a fixed shape"
-            )
+            raise NotRecordableError(f"{name} {AS_VALUES_SAY}")
         return func(*args, **(kwargs or {}))
 
 
@@ -69,6 +77,7 @@ def check_graph(module: fx.GraphModule, *, copy: nn.Module, apart: nn.Module) ->
             if node.op == "get_attr":
                 _check_constant(node, getattr(inner, str(node.target)), own)
             elif node.op == "call_function":
+                _check_rows(node)
                 _check_writes(node)
 
 
@@ -113,6 +122,11 @@ def _check_constant(node: fx.Node, value: object, own: set[int]) -> None:
             f"it reads a parameter or buffer past the model that is trained{_where(node)}: by a function that holds "
             "the model itself (a lambda, a hook), or by an attribute that is a view of one"
         )
+
+
+def _check_rows(node: fx.Node) -> None:
+    if torch.Tag.dynamic_output_shape in getattr(node.target, "tags", ()) and node.target not in INDEXING:
+        raise NotRecordableError(f"{_plain(node.target)} {AS_VALUES_SAY}")
 
 
 def _check_writes(node: fx.Node) -> None:

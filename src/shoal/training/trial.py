@@ -272,13 +272,16 @@ def reason(error: Exception) -> str:
 
 def _place(error: Exception) -> str:
     """Where the user's own code was, whatever it called."""
-    ours = (Path(torch.__file__).parent, Path(__file__).parents[1])
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not any(Path(frame.filename).is_relative_to(folder) for folder in ours) and frame.filename.endswith(".py")
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
     return f" ({frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+
+
+def _is_users(file: str) -> bool:
+    """Whether a file is neither Shoal's, nor torch's, nor of Python's own library."""
+    ours = Path(torch.__file__).parent, Path(__file__).parents[1]
+    if not file.endswith(".py") or any(Path(file).is_relative_to(folder) for folder in ours):
+        return False
+    return "site-packages" in file or not Path(file).is_relative_to(Path(traceback.__file__).parent)
 
 
 def said(error: Exception) -> str:
