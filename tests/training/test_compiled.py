@@ -72,6 +72,7 @@ SUMS: dict[str, Callable[..., Tensor]] = {
     "a linear map": lambda x, a, b: torch.addmm(x, a, b, alpha=0.5, beta=2.0).relu(),
     "without what it is added to": lambda x, a, b: torch.addmm(x / 0, a, b, alpha=0.5, beta=0.0).relu(),
     "several": lambda x, a, b: torch.baddbmm(x[None], a[None], b[None], alpha=0.5, beta=2.0).relu(),
+    "a number": lambda x, a, b: torch.add(x, 2.0, alpha=3) + torch.sub(x, 2.0, alpha=0.5),
     "in a branch": lambda x, a, b: torch.cond(
         x.sum() > 0, lambda x, a, b: torch.addmm(x, a, b, beta=0.5), lambda x, a, b: x - torch.mm(a, b), (x, a, b)
     ),
