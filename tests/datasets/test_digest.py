@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from shoal.datasets import build, from_objects
+from shoal.datasets.digest import digest
+from shoal.datasets.examples import Examples
 
 
 def pairs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
