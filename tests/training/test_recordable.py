@@ -46,7 +46,7 @@ def test_as_many_rows_as_the_values_say_are_refused(name: str) -> None:
 )
 def test_taking_values_is_refused(take: Callable[[Tensor], object]) -> None:
     with pytest.raises(RuntimeError, match="data-dependent"):
-        traced(lambda x: take(x), torch.ones(2))  # noqa: PLW0108  (make_fx asks for a signature)
+        traced(lambda x: take(x), torch.ones(2))
 
 
 def test_indices_of_a_fixed_number_and_masks_that_are_multiplied_with_are_recorded() -> None:
@@ -92,7 +92,7 @@ def test_parameters_and_attributes_of_the_models_are_no_constants() -> None:
         return traced(lambda x: x * tensor[0], torch.ones(3))
 
     for tensor in seen:
-        with pytest.raises(NotRecordableError, match="^it reads a parameter or buffer past the model"):
+        with pytest.raises(NotRecordableError, match=r"^it reads a parameter or buffer past the model"):
             check_graph(by(tensor), copy=copy, apart=apart)
     check_graph(traced(lambda x: x * torch.ones(3).mul(2), torch.ones(3)), copy=copy, apart=apart)
     teacher = torch.randn(3)
@@ -114,7 +114,9 @@ def test_parameters_in_one_memory_are_refused_and_one_parameter_of_two_names_is_
     model[0].bias.data, model[1].bias.data = flat[:3], flat[3:]  # side by side, as an RNN's on a GPU
     check_memory(model)
     model[1].bias.data = flat[2:5]
-    with pytest.raises(NotRecordableError, match="0.bias and 1.bias are different parameters or buffers in the same"):
+    with pytest.raises(
+        NotRecordableError, match=r"0\.bias and 1\.bias are different parameters or buffers in the same"
+    ):
         check_memory(model)
     model[1].bias.requires_grad_(False)
     with pytest.raises(NotRecordableError, match="same memory"):
@@ -122,5 +124,5 @@ def test_parameters_in_one_memory_are_refused_and_one_parameter_of_two_names_is_
     model[0].bias.requires_grad_(False)  # nobody writes to either
     check_memory(model)
     model[2].running_mean = model[2].weight.data
-    with pytest.raises(NotRecordableError, match="2.weight|2.running_mean"):
+    with pytest.raises(NotRecordableError, match=r"2\.(weight|running_mean) and"):
         check_memory(model)

@@ -480,9 +480,7 @@ def test_a_budget_shorter_than_a_trial_is_recorded() -> None:
 
 def test_where_that_is_wanted_a_shape_that_cannot_be_recorded_is_trained_as_it_is() -> None:
     keys = {"dataset": {"drop_last": False}, "optimizer": {"name": "adamw", "lr": 0.01}, "average": {"name": "ema"}}
-    captured, eager = (
-        Training(keys, model=Shapes(), execution=name, count=29) for name in ("captured", "eager")
-    )
+    captured, eager = (Training(keys, model=Shapes(), execution=name, count=29) for name in ("captured", "eager"))
     said: list[str] = []
     recorded(captured).otherwise = said.append
     for training in (captured, eager):

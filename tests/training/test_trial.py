@@ -17,9 +17,9 @@ from shoal.training.trial import (
     NotRecordableError,
     Outcome,
     Trial,
+    attempted,
     differs,
     double,
-    attempted,
     out_of_memory,
     outcome,
     reason,
@@ -206,9 +206,7 @@ def test_16_bits_are_no_excuse_for_going_a_third_of_the_way_too_far(precision: s
 def test_a_mask_of_minus_infinities_is_like_itself(outcomes: tuple[Outcome, Outcome]) -> None:
     wanted, shook = outcomes
     mask = {"mask": torch.full((2, 2), -torch.inf).triu(1)}
-    both, other = (
-        replace(it, before=it.before | mask, after=it.after | mask) for it in (wanted, shook)
-    )
+    both, other = (replace(it, before=it.before | mask, after=it.after | mask) for it in (wanted, shook))
     assert differs(both, both, other, tolerance=TOLERANCE) is None
     assert differs(changed(both, "mask", torch.zeros(2, 2)), both, other, tolerance=TOLERANCE) is not None
 
@@ -241,7 +239,10 @@ def test_buffers_that_are_replaced_are_told() -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), True),
         (MemoryError(), True),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
+            True,
+        ),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (ValueError("not enough memory"), False),

@@ -28,9 +28,7 @@ from shoal.training.execution import Measured
 VERSION = 2
 
 
-def remembered(
-    signature: str, device: torch.device, *, threads: int, channels_last: bool = False
-) -> Measured | None:
+def remembered(signature: str, device: torch.device, *, threads: int, channels_last: bool = False) -> Measured | None:
     """Return what was measured for an experiment on this machine, with so many threads to use and this torch.
 
     A file that is damaged is as one that is not there.

@@ -93,8 +93,8 @@ class _Reader:
         """Return what tells a value from another, as far as it is looked into."""
         self.left -= 1
         kind = type(value).__name__
-        if isinstance(value, PLAIN) or isinstance(value, np.generic | itertools.count):
-            return kind, repr(value)  # NaN is like itself
+        if isinstance(value, (*PLAIN, np.generic, itertools.count)):
+            return kind, repr(cast(object, value))  # NaN is like itself
         if (stands := _standing(value)) is not None:
             return kind, stands
         if isinstance(value, np.ndarray):
@@ -173,8 +173,8 @@ def _of_class(kind: type) -> dict[str, Any]:
 
 def _is_state(value: object) -> bool:
     """Whether a value of a class or module may be something that steps keep count by."""
-    containers = (list, dict, deque, set, np.generic, np.ndarray, itertools.count)
-    return isinstance(value, PLAIN) or isinstance(value, containers) or _standing(value) is not None
+    kinds = (*PLAIN, list, dict, deque, set, np.generic, np.ndarray, itertools.count)
+    return isinstance(value, kinds) or _standing(value) is not None
 
 
 def _standing(value: object) -> object:

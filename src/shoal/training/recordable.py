@@ -21,7 +21,7 @@ from shoal.training.branches import branches_of
 from shoal.training.phases import module_of
 from shoal.training.trial import NotRecordableError
 
-ASKING = frozenset([Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__])
+ASKING: frozenset[Any] = frozenset([Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__])
 """What hands a tensor's values to Python without an operation that make_fx would see."""
 ROWS = frozenset(
     ["nonzero", "argwhere", "where", "masked_select", "unique", "unique_consecutive", "bincount", "repeat_interleave",
@@ -50,7 +50,7 @@ class NoAsking(TorchFunctionMode):
 
 
 class NoRows(TorchDispatchMode):
-    """Raises where an operation returns as many rows as the values of a tensor say: a recording would keep their number.
+    """Raises where an operation returns as many rows as the values of a tensor say: a recording would keep a number.
 
     It sees an operation whose result is used in Python alone, such as `len(x.nonzero())`, which is no part of a graph.
     """
@@ -141,8 +141,8 @@ def _check_writes(node: fx.Node) -> None:
         for each in cast("list[Any]", value if isinstance(value, list | tuple) else [value]):
             if isinstance(each, fx.Node) and _source(each).op == "get_attr":
                 raise NotRecordableError(
-                    f"{_plain(node.target)} changes a tensor that is no buffer of the model{_where(node)}: register it by "
-                    "register_buffer, and it is recorded"
+                    f"{_plain(node.target)} changes a tensor that is no buffer of the model{_where(node)}: register it "
+                    "by register_buffer, and it is recorded"
                 )
 
 

@@ -379,7 +379,9 @@ class RecordedStep:
         if apart is not None:  # by rounding, perhaps: how far that goes costs another trial
             near = rounded(self.model, twin, self.trial, precision=self.objective.precision)
             apart = differs(found, wanted, near, tolerance=tolerance)
-        if apart is not None and self.objective.precision == "fp32" and not draws(graph):  # or by that of the eager step
+        if (
+            apart is not None and self.objective.precision == "fp32" and not draws(graph)
+        ):  # or by that of the eager step
             truth = exact(self.model, twin, self.trial)
             if truth is not None and comparable(wanted, truth):
                 apart = differs(found, truth, wanted, tolerance=tolerance, slack=EXACT_SLACK)

@@ -6,9 +6,10 @@ self.scale` reaches the model's own parameter from every copy. What was reached 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,10 +53,11 @@ def untouched(model: nn.Module) -> Generator[None]:
 
     It is raised where another attribute was changed, too. An error of the block's own goes on.
     """
+    modules = cast("Iterable[tuple[str, nn.Module]]", model.named_modules())
     places = [
         _place(tree, f"{prefix}.{name}" if prefix else name, value)
-        for prefix, module in model.named_modules()
-        for tree in (module._parameters, module._buffers)
+        for prefix, module in modules
+        for tree in _trees(module)
         for name, value in tree.items()
         if value is not None
     ]
@@ -71,6 +73,11 @@ def untouched(model: nn.Module) -> Generator[None]:
             f"a copy of the model reaches {touched[0]} of the model itself, by a function that holds it (a lambda, a "
             "hook or a bound method that was made in __init__)"
         )
+
+
+def _trees(module: nn.Module) -> tuple[dict[str, Tensor | None], ...]:
+    trees: Any = module._parameters, module._buffers  # pyright: ignore[reportPrivateUsage]
+    return trees
 
 
 def _place(tree: dict[str, Tensor | None], path: str, value: Tensor) -> _Place:
