@@ -5,8 +5,8 @@ A repeat is one process for each contender; they take turns of a twentieth of a 
 run, so that a machine whose speed drifts slows all. A step's time is the whole time of the loop divided by its steps:
 evaluations on valid once an epoch with the same metrics are in both, and Shoal's history, checkpoints and screen are
 on. The hand-written loop indexes tensors in memory, uses the same optimizer class (fused), and leaves pictures as torch
-lays them out, channel by channel; with `--layout auto` it has Shoal's choice (pixel by pixel). What recording, measuring
-and compiling take before the first step is told apart ("prepare"), with inductor's own cache empty unless --warm.
+lays them out, channel by channel; with `--layout auto` it has Shoal's choice. What recording, measuring and compiling
+take before the first step is told apart ("prepare"), with inductor's own cache empty unless --warm.
 
     python bench/step.py [--repeats 5] [--cases digits_mlp,...] [--contenders eager,captured,...] [--mnist DIR]
                          [--text FILE] [--threads N] [--layout auto] [--warm] [--json]

@@ -169,3 +169,20 @@ def test_sigint_ends_a_command_with_130(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "shoal: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["average=swa", "average.start=0.999"], "average.every = null, once an epoch,"),
+        (["average=lookahead", "average.every=500"], "average.every = 500: the slow weights would never move"),
+        (["average=swa", "average.anneal_steps=3"], "average.anneal_steps = 3: there is no learning rate to go to."),
+    ],
+)
+def test_an_average_of_nothing_is_refused_before_a_folder_is_made(
+    words: list[str], message: str, shoal: Any, runs: Path
+) -> None:
+    answer = shoal("train", "digits_mlp", "budget.steps=30", "evaluate.every=15", *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert message in answer.err
+    assert not runs.exists()

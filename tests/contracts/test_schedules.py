@@ -31,7 +31,7 @@ Keys = dict[str, Any]
 VARIANTS: dict[str, Callable[[float], list[Keys]]] = {
     "constant": lambda total: [{}],
     "step": lambda total: [{}, {"every": total / 7, "gamma": 0.5}, {"every": total}],
-    "multi_step": lambda total: [{}, {"milestones": [total / 3, total]}, {"milestones": [total / 2], "gamma": 0.9}],
+    "multi_step": lambda total: [{}, {"milestones": [total / 3, total / 2]}, {"milestones": [total / 2], "gamma": 0.9}],
     "exponential": lambda total: [{}, {"gamma": 0.5}, {"gamma": 1.0}],
     "polynomial": lambda total: [{}, {"power": 3, "final": 0.2}, {"final": 1.1}],
     "linear": lambda total: [{}, {"final": 0.3}, {"final": 1.1}],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from shoal import optim
 from shoal.errors import RecipeError
@@ -119,6 +120,14 @@ def test_muon_leaves_to_adamw_what_is_no_matrix() -> None:
     groups = named_groups(part("muon", exclude="head"), Network())
     rest = {name for group in groups if group.rest for name in group.names}
     assert rest == {"body.0.bias", *NORM, *HEAD, "table.weight"}
+
+
+def test_the_lengths_of_weight_norm_are_no_matrix_for_muon() -> None:
+    model = nn.Sequential(
+        parametrizations.weight_norm(nn.Linear(3, 4)), parametrizations.weight_norm(nn.Conv2d(2, 4, 3))
+    )
+    matrices = {name for group in named_groups(part("muon"), model) if not group.rest for name in group.names}
+    assert matrices == {f"{layer}.parametrizations.weight.original1" for layer in (0, 1)}
 
 
 @pytest.mark.parametrize("key", ["lr_multipliers", "decay_multipliers"])

@@ -139,6 +139,7 @@ def test_hyperparameters_are_those_that_a_stack_may_vary() -> None:
 
 def test_demon_is_a_schedule_that_comes_with_its_optimizer() -> None:
     assert optim.default_schedules(part("demon_adam")) == {"momentum": "demon"}
+    assert optim.default_schedules(part("demon_adam", beta1=0)) == {}
     assert optim.default_schedules(part("adam")) == {}
     assert optim.hyper_name(part("demon_adam"), "momentum") == "beta1"
 

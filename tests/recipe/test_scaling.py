@@ -99,11 +99,49 @@ def test_an_optimizer_without_a_published_rule_keeps_its_values_and_says_so(monk
     assert sentences(changes)[0].startswith("optimizer.lr: 0.1 stays: a note: no rule is published for sgd")
 
 
-def test_lion_scales_by_the_square_root_without_its_betas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shoal.recipe.scaling.SQUARE_ROOT", set[str]())
-    monkeypatch.setattr("shoal.recipe.scaling.SIGN", {"adamw"})
-    _, changes = scaled(recipe(optimizer={"name": "adamw", "lr": 1e-4, "weight_decay": 1.0}), 512)
+@pytest.mark.parametrize("name", ["demon_adam", "muon", "adafactor", "adagrad", "adadelta", "schedule_free"])
+def test_it_keeps_its_weight_decay_too(name: str) -> None:
+    given = recipe(optimizer={"name": name, "weight_decay": 0.1})
+    made, changes = scaled(given, 512)
+    assert made.optimizer == given.optimizer
+    assert [change.key for change in changes] == ["optimizer.lr"]
+    assert f"no rule is published for {name}" in sentences(changes)[0]
+
+
+ROOTS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
+    "rmsprop": ({"lr": 0.01, "alpha": 0.99, "eps": 1e-8}, {"lr": 0.02, "alpha": 0.96, "eps": 5e-9}),
+    "adam": (
+        {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+        {"lr": 2e-3, "beta1": 0.6, "beta2": 0.996, "eps": 5e-9},
+    ),
+}
+"""What is rescaled of those that divide by a root, and what it becomes for a batch four times as large."""
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "nadam", "radam", "adamax"])
+def test_what_divides_by_a_running_mean_scales_by_the_square_root(name: str) -> None:
+    before, expected = ROOTS.get(name, ROOTS["adam"])
+    made, changes = scaled(recipe(optimizer={"name": name, **before, "weight_decay": 0.1}), 512)
+    assert after(changes) == pytest.approx({f"optimizer.{key}": value for key, value in expected.items()})
+    assert made.optimizer.weight_decay == 0.1, "L2 decay is a part of the loss"
+
+
+@pytest.mark.parametrize("name", ["nadam", "radam"])
+def test_decay_that_an_optimizer_is_told_to_decouple_keeps_its_time(name: str) -> None:
+    made, _ = scaled(recipe(optimizer={"name": name, "decoupled": True, "weight_decay": 0.1}), 512)
+    assert made.optimizer.weight_decay == pytest.approx(0.2)
+
+
+def test_lion_scales_by_the_square_root_without_its_betas() -> None:
+    _, changes = scaled(recipe(optimizer={"name": "lion", "lr": 1e-4, "weight_decay": 1.0}), 512)
     assert after(changes) == pytest.approx({"optimizer.lr": 2e-4, "optimizer.weight_decay": 2.0})
+
+
+def test_what_counts_steps_by_another_name_stays() -> None:
+    """Nadam's momentum_decay and the interval of Lookahead are constants of a step, and no rule is published."""
+    keys = {"name": "nadam", "momentum_decay": 4e-3}
+    _, changes = scaled(recipe(optimizer=keys, average={"name": "lookahead", "every": 8}), 256)
+    assert not {"optimizer.momentum_decay", "average.every"} & set(after(changes))
 
 
 def test_a_budget_in_steps_is_noted() -> None:

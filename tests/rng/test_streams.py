@@ -138,3 +138,12 @@ def test_captured_generators_go_on_where_they_were_after_a_checkpoint() -> None:
         rng.seed_all(4)
         rng.restore(state)
         assert [random.gauss(0, 1), random.random(), np.random.randn(), np.random.random()] == expected
+
+
+def test_a_snapshot_may_be_put_back_more_than_once() -> None:
+    back = rng.snapshot()
+    first = draws()
+    for _ in range(2):
+        back()
+        assert draws() == first
+    assert draws() != first

@@ -49,7 +49,7 @@ def test_swa_is_the_mean_of_the_weights_at_its_points(
     ]
     values = np.random.default_rng(0).normal(size=total)
     part = Swa(start=start, every=every)
-    if interval > total - begins or not due:
+    if begins == total or not due:
         with pytest.raises(InputError, match="nothing would be averaged"):
             averaged(part, values, per_epoch=per_epoch, by_epochs=by_epochs)
         return
@@ -69,6 +69,12 @@ def test_swa_averages_where_evaluations_are() -> None:
 @pytest.mark.parametrize("by_epochs", [True, False])
 def test_swa_averages_once_an_epoch_unless_it_is_told_otherwise(by_epochs: bool) -> None:
     assert (np.flatnonzero(weights(Swa(), 80, by_epochs=by_epochs)) + 1).tolist() == [60, 70, 80]
+
+
+@pytest.mark.parametrize("part", [Swa(start=0.95), Swa(start=0.9, every=2), Swa(start=0.99, every=10)], ids=str)
+def test_swa_averages_at_the_end_where_that_is_the_end_of_its_interval(part: Swa) -> None:
+    """Such as one epoch, averaged once an epoch, from three quarters on: less than an interval, and a point in it."""
+    assert (np.flatnonzero(weights(part, 100)) + 1).tolist() == [100]
 
 
 def test_ema_with_a_constant_decay_is_the_textbooks() -> None:
@@ -95,12 +101,9 @@ def test_lookahead_moves_every_so_many_steps() -> None:
     ("part", "message"),
     [
         (
-            Swa(start=0.9, every=2),
-            r"average\.every = 2 is 20 steps, and average\.start = 0\.9 leaves 10 \(from step 90 to 100\), so nothing",
-        ),
-        (
-            Swa(start=0.95),
-            r"average\.every = null, once an epoch, is 10 steps, .* leaves 5 .* Start earlier, give a sho",
+            Swa(start=0.9, every=4),
+            r"average\.every = 4 is 40 steps, and average\.start = 0\.9 leaves 10 \(from step 90 to 100\), so "
+            r"nothing .* Start earlier, give a sho",
         ),
         (Swa(start=0.999), r"average\.start = 0\.999 leaves 0 \(from step 100 to 100\), so nothing would be averaged"),
         (Swa(anneal_steps=5), r"average\.anneal_steps = 5: there is no learning rate to go to\. Give average\.lr"),

@@ -46,8 +46,8 @@ def test_without_keys_drops_come_at_shares_of_the_training() -> None:
     assert np.flatnonzero(np.diff(factors("multi_step", {}, 0, 100, 100))).tolist() == [49, 74]
 
 
-def test_a_milestone_at_the_very_end_changes_nothing_and_is_allowed() -> None:
-    np.testing.assert_array_equal(factors("multi_step", {"milestones": [10]}, 0, 10, 10), np.ones(10))
+def test_a_milestone_before_the_last_update_is_the_last_that_changes_anything() -> None:
+    assert factors("multi_step", {"milestones": [9]}, 0, 10, 10).tolist() == [1.0] * 9 + [0.1]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,11 @@ def test_a_milestone_at_the_very_end_changes_nothing_and_is_allowed() -> None:
             r"lr\.every = 8 is 104 steps, beyond .* takes 100 steps: expected at most 100 steps\. Sho",
         ),
         ("multi_step", {"milestones": [2, 9]}, r"lr\.milestones = 9 is 117 steps, beyond .* at most 100 steps\. Leave"),
+        (
+            "multi_step",
+            {"milestones": [2, 100 / 13]},
+            r"lr\.milestones = 7\.69231 is 100 steps, all of .* after the last update: expected less than 100 .* Leave",
+        ),
         (
             "multi_step",
             {"milestones": [3, 2]},

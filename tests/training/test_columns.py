@@ -10,6 +10,7 @@ from tests.training.trainings import CPU, classification
 
 from shoal import rng
 from shoal.augment import Augment
+from shoal.errors import InputError
 from shoal.recipe import parse
 from shoal.schedules.averages import average_weights
 from shoal.schedules.mixing import mixing_values
@@ -85,6 +86,19 @@ def test_they_stand_in_their_order_and_only_the_optimizers_are_recorded() -> Non
     assert values[AUGMENT].tolist() == [float(rng.key53(3, "augment", epoch)) for epoch in range(4) for _ in range(10)]
     drawn = np.stack([values[name] for name in MIXING], axis=1)
     np.testing.assert_array_equal(drawn, mixing_values(3, 0, TOTAL, mixup=0.4, cutmix=1.0, height=8, width=8))
+
+
+@pytest.mark.parametrize(
+    ("average", "message"),
+    [
+        ({"name": "swa", "start": 0.999}, "nothing would be averaged"),
+        ({"name": "swa", "anneal_steps": 3}, "there is no learning rate to go to"),
+        ({"name": "lookahead", "every": 41}, "the slow weights would never move"),
+    ],
+)
+def test_an_average_that_takes_nothing_in_is_refused_when_they_are_made(average: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        columns(average=average)
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 1), (0, 13), (9, 11), (13, 40), (39, 40)])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.training.trainings import SGD, Training, classification, network, same, weights
@@ -232,3 +234,49 @@ def test_a_loss_of_lbfgs_that_is_not_finite_leaves_the_weights_and_ends_the_run(
     assert training.engine.bad_steps() == [2]
     with pytest.raises(NonFiniteError, match="the loss at step 1 is not finite"):
         lbfgs(with_loss(task, loss)).fit()
+
+
+class Noisy(nn.Module):
+    """Draws from every generator, and moves a buffer on which its outputs depend; what it saw is written down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+        self.register_buffer("moving", torch.ones(()))
+        self.seen: list[tuple[float, ...]] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.seen.append((float(self.moving), random.random(), np.random.random(), torch.rand(()).item()))
+        self.moving.mul_(2.0)
+        return self.linear(inputs) * self.seen[-1][-1]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_every_evaluation_of_a_step_of_lbfgs_is_of_one_function(parts: int) -> None:
+    torch.manual_seed(0)
+    model, evaluations = Noisy(), list[int]()
+    keys = {"optimizer": {"name": "lbfgs", "lr": 0.1, "iterations": 4}, "accumulate": parts}
+    training = Training(keys, model=model)
+    rows = training.engine.upload(training.hypers.block(0, 3))
+    for number, (hyper, batch) in enumerate(zip(rows, training.batches.start(), strict=False), 1):
+        begins = len(model.seen)
+        training.engine.step(batch, hyper)
+        drawn = model.seen[begins:]
+        evaluations.append(len(drawn) // parts)
+        assert drawn == drawn[:parts] * evaluations[-1]
+        assert float(model.moving) == 2.0 ** (parts * number)
+    assert min(evaluations) > 1
+    draws = {number for _, *drawn in model.seen for number in drawn}
+    assert len(draws) == 3 * 3 * parts, "each step draws anew"
+
+
+def test_batch_norms_see_the_batch_of_a_step_of_lbfgs_once() -> None:
+    training = Training({"optimizer": {"name": "lbfgs", "lr": 0.1, "iterations": 4}}, model=network(0.5))
+    expected = copy.deepcopy(training.model)
+    batch = next(training.batches.start())
+    (hyper,) = training.engine.upload(training.hypers.block(0, 1))
+    training.engine.step(batch, hyper)
+    expected(batch.inputs)
+    found, wanted = dict(training.model.named_buffers()), dict(expected.named_buffers())
+    assert same(found, wanted)
+    assert found["1.num_batches_tracked"] == 1

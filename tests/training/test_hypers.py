@@ -19,9 +19,9 @@ COSINE = {"name": "cosine", "warmup_steps": 5, "final": 0.1}
 TOTAL = 60
 
 
-def hypers(total: int = TOTAL, **schedules: Any) -> ScheduledHypers:
+def hypers(total: int = TOTAL, base: dict[str, float] | None = None, **schedules: Any) -> ScheduledHypers:
     recipe = parse({"schedules": schedules})
-    return ScheduledHypers(recipe, {"lr": 0.3, "momentum": 0.9, "weight_decay": 0.01}, total)
+    return ScheduledHypers(recipe, {"lr": 0.3, "momentum": 0.9, "weight_decay": 0.01, **(base or {})}, total)
 
 
 @given(st.lists(st.integers(0, TOTAL), max_size=8))
@@ -115,3 +115,13 @@ def test_the_learning_rate_of_swa_comes_at_once_without_a_way_to_it() -> None:
 def test_what_leaves_its_bounds_is_refused_with_the_step(schedules: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         hypers(**schedules)
+
+
+@pytest.mark.parametrize("name", ["momentum", "weight_decay"])
+def test_a_schedule_of_nothing_is_refused(name: str) -> None:
+    message = (
+        rf"schedules\.{name}\.name = linear: it would change nothing, .* optimizer's {name}, which is 0: .* leave out"
+    )
+    with pytest.raises(InputError, match=message):
+        hypers(base={name: 0.0}, **{name: {"name": "linear"}})
+    assert hypers(base={name: 0.0}).names == ("lr",)

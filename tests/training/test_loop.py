@@ -258,6 +258,30 @@ def test_a_gradient_that_is_not_finite_is_never_saved() -> None:
     assert not training.recorder.written
 
 
+@pytest.mark.parametrize("execution", ["eager", "captured"])
+def test_a_gradient_that_no_loss_scale_makes_finite_ends_the_run(execution: str) -> None:
+    """Under fp16 its updates are skipped, one and all: the weights would be those that the run began with."""
+    task = classification()
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return task.loss(outputs, targets) + (outputs * 0).sum(1).abs().sqrt()
+
+    keys = {"precision": "fp16", "budget": {"epochs": 5}}
+    training = Training(keys, task=with_loss(task, loss), execution=execution)
+    assert training.step.execution == execution
+    with pytest.raises(NonFiniteError, match=r"^the loss scale of fp16 fell to 6\.1e-05 by step 30: gradients are NaN"):
+        training.fit()
+    assert not training.recorder.saves
+
+
+def test_a_loss_scale_that_some_gradients_overflow_is_none_that_ends_the_run() -> None:
+    task = classification()
+    large = with_loss(task, lambda outputs, targets: 1e4 * task.loss(outputs, targets))
+    training = Training({"precision": "fp16", "budget": {"epochs": 5}, "regularise": {"clip_norm": 1}}, task=large)
+    assert training.fit().kind == "budget"
+    assert 0 < (training.engine.skipped() or 0) < 26
+
+
 def test_a_loss_of_another_shape_is_explained() -> None:
     task = with_loss(classification(), lambda o, t: nn.functional.one_hot(t, 3) - o)
     with pytest.raises(TrainingError, match=r"the loss function returned a tensor of shape \[8, 3\]"):

@@ -16,9 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from shoal.datasets import Batch
 from shoal.errors import CheckpointError, TrainingError
+from shoal.models import reparametrised
+from shoal.optim import batch_norm_statistics, functional_call
 from shoal.tasks import Task, with_loss
 from shoal.training import SoloEngine
-from shoal.training.weights import load_weights, weights_of
+from shoal.training.precision import autocasting
+from shoal.training.weights import evaluating, load_weights, weights_of
 
 Make = Callable[..., Training]
 
@@ -351,3 +354,62 @@ def test_steps_are_counted_and_the_last_smaller_batch_has_its_own_mean() -> None
     assert sizes == [8, 8, 5, 8, 8, 5]
     assert engine.steps == 6
     assert same(weights(model), weights(ours))
+
+
+class Centred(nn.Linear):
+    """Subtracts the running mean of its inputs, which it keeps in a buffer of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(6, 3)
+        self.register_buffer("centre", torch.full((6,), 9.0))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            self.centre.lerp_(inputs.detach().mean(0), 0.5)
+        return super().forward(inputs - self.centre)
+
+
+def test_lookahead_is_measured_with_the_present_buffers() -> None:
+    training = Training({"average": {"name": "lookahead", "every": 3}}, model=Centred())
+    steps(training, 8)
+    measured, present = training.engine.averaged_weights(), weights_of(training.model)
+    assert torch.equal(measured["centre"], present["centre"])
+    assert measured["centre"].abs().max() < 3
+    assert not torch.equal(measured["weight"], present["weight"])
+    assert set(training.engine.state_dict()["average"]["kept"]) == {"weight", "bias"}
+
+
+AVERAGES: dict[str, dict[str, Any]] = {
+    "ema": {"name": "ema", "decay": 0.9, "warmup": False},
+    "swa": {"name": "swa", "start": 0.0, "every": 0.2},
+    "lookahead": {"name": "lookahead", "every": 5, "alpha": 0.3},
+}
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+def test_spectral_norm_divides_averaged_weights_by_their_own_largest_singular_value(name: str) -> None:
+    torch.manual_seed(0)
+    model = reparametrised(nn.Sequential(nn.Linear(6, 3, bias=False)), spectral_norm=True)
+    optimizer = {"name": "sgd", "lr": 5.0, "momentum": 0.9}
+    training = Training({"average": AVERAGES[name], "optimizer": optimizer}, model=model)
+    steps(training, 12)
+    averaged = training.engine.averaged_weights()
+    with evaluating(model), torch.no_grad():
+        weight = functional_call(model, averaged, (torch.eye(6),))
+    assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1.0, abs=1e-3)
+    for vector in ("u", "v"):
+        assert averaged[f"0.parametrizations.weight.0._{vector}"].norm().item() == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["swa", "lookahead"])
+def test_statistics_of_averaged_weights_are_measured_in_the_precision_of_the_training(name: str) -> None:
+    training = Training({"average": AVERAGES[name], "precision": "fp16"})
+    steps(training, 10)
+    assert training.engine.averaging is not None
+    found = training.engine.averaged_weights()
+    inputs = list(training.engine.averaging.inputs())
+    wide = batch_norm_statistics(training.model, found, inputs, seed=0)
+    with autocasting("fp16", torch.device("cpu")):
+        expected = batch_norm_statistics(training.model, found, inputs, seed=0)
+    assert same(found, expected)
+    assert not torch.equal(found["1.running_mean"], wide["1.running_mean"])

@@ -19,7 +19,8 @@ from torch.utils.data import Dataset
 from shoal import datasets, models, optim
 from shoal.assembly import trial
 from shoal.assembly.devices import choose
-from shoal.assembly.layout import laid_out, pixel_by_pixel
+from shoal.assembly.idle import refuse_idle
+from shoal.assembly.layout import is_channels_last, laid_out, pixel_by_pixel
 from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
 from shoal.assembly.purpose import build_task, evaluation_batch
@@ -92,9 +93,9 @@ class Workshop:
                 )
             recipe = recipe.model_copy(update={"batch_size": size})
         schedules = {
-            name: TABLES["schedule"][curve]()
+            name: TABLES["schedule"][curve](**given.model_dump(exclude={"name"}))  # its warm-up stays
             for name, curve in optim.default_schedules(recipe.optimizer).items()
-            if getattr(recipe.schedules, name) == Constant()
+            if isinstance(given := getattr(recipe.schedules, name), Constant)
         }
         recipe = recipe.model_copy(update={"schedules": recipe.schedules.model_copy(update=schedules)})
         return scaled(recipe, size_of(recipe))[0]
@@ -139,10 +140,10 @@ class Workshop:
         """What the weights started from."""
         return self._started[1]
 
-    @cached_property
+    @property
     def channels_last(self) -> bool:
         """Whether convolutions lie in memory pixel by pixel."""
-        return any(p.ndim == 4 and not p.is_contiguous() for p in self.model.parameters())
+        return is_channels_last(self.model)
 
     @cached_property
     def _started(self) -> tuple[nn.Module, Start]:
@@ -166,7 +167,8 @@ class Workshop:
         wanted, own = self.recipe.channels_last, ("model", self.recipe.model.name) in OWN
         if wanted == "auto" and (own or self.objects.model is not None):
             return False
-        return pixel_by_pixel(wanted, self.recipe.precision, self.data.input_shape, self.device)
+        shape, threads = self.data.input_shape, torch.get_num_threads()
+        return pixel_by_pixel(wanted, self.recipe.precision, shape, self.device, threads=threads)
 
     @cached_property
     def _of_optimizer(self) -> tuple[dict[str, float], bool]:
@@ -376,6 +378,13 @@ class Workshop:
             )
         if recipe.optimizer.name == "lbfgs":
             _refuse_with_lbfgs(recipe)
+        if recipe.average.name != "none" and self._of_optimizer[1]:
+            raise RecipeError(
+                f"average.name = {recipe.average.name}: optimizer.name = {recipe.optimizer.name} averages the weights "
+                "itself, and its average is what is measured and kept: a second one would never be seen. Leave out "
+                "average, or choose another optimizer."
+            )
+        refuse_idle(self.effective, self.agenda)
 
     def _higher(self, path: str, metric: str) -> bool:
         measured = {"valid.loss": False}

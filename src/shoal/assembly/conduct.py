@@ -23,6 +23,7 @@ from shoal.assembly.build import Workshop
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.explain import changes_since
 from shoal.assembly.heap import keep_heap
+from shoal.assembly.layout import laid_out
 from shoal.assembly.measurements import remember, remembered
 from shoal.assembly.objects import Objects
 from shoal.assembly.recorder import RunRecorder
@@ -109,6 +110,8 @@ def _plan(workshop: Workshop, before: Mapping[str, Any], screen: Screen) -> tupl
     asked, stepping = workshop.recipe.execution, workshop.stepping
     recorded: dict[str, Any] = before.get("plan") or {}
     plan = decide(workshop.device, execution=asked, recorded=recorded)
+    if workshop.recipe.channels_last == "auto" and recorded:
+        laid_out(workshop.model, channels_last=bool(recorded.get("channels_last")))
     if asked != "auto":
         step = stepping.step(asked, screen.say)
     elif recorded:

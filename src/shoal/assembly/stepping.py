@@ -44,8 +44,6 @@ from shoal.training.untouched import untouched
 
 Step = EagerStep | RecordedStep
 TRIAL_STEPS = 3
-THREADS_SLACK = 1.05
-"""One thread is taken where it needs no more than this share of what all need."""
 CALIBRATION_EXAMPLES = 10_000
 """Examples from which the statistics of batch norms are computed anew for averaged weights."""
 KEPT_BYTES = 256 << 20
@@ -192,7 +190,7 @@ class Stepping:
         except NotRecordableError as reason:
             self._release(str(reason))
             return Measured(threads, eager=eager, refused=str(reason))
-        numbers = (threads, 1) if self.device.type == "cpu" and threads > 1 else (threads,)
+        numbers = (1, threads) if self.device.type == "cpu" and threads > 1 else (threads,)
         looks: dict[tuple[int, str], Callable[[], float]] = {}
         for number in numbers:
             looks[number, "captured"] = partial(_on, number, lambda: recorded_seconds(captured))
@@ -207,9 +205,7 @@ class Stepping:
             self._release(str(reason))
             return Measured(threads, eager=eager, refused=str(reason))
         with rng.preserved():
-            alone = min(seconds for (number, _), seconds in taken.items() if number == numbers[-1])
-            if alone <= THREADS_SLACK * min(taken.values()):
-                threads = numbers[-1]
+            threads, _ = min(taken, key=taken.__getitem__)
             torch.set_num_threads(threads)
             seconds, eager = taken[threads, "captured"], taken[threads, "eager"]
             heavy = sum(operation.seconds or 0.0 for operation in captured.operations() if operation.heavy)

@@ -18,6 +18,7 @@ from shoal.optim.rule import Fused, Hyper, Rule, Tree
 from shoal.optim.rule_optimizer import RuleOptimizer
 from shoal.optim.sam import ascent, climbed, climbing
 from shoal.optim.schedule_free import is_averaging, point_average
+from shoal.optim.spectral_norms import spectral_vectors
 from shoal.optim.state import group_state, load_group_state, load_named_state, named_state
 from shoal.optim.table import BUILDERS, RULES, SYNCHRONISES, build, default_schedules, hypers_of, register, rule_of
 from shoal.optim.writers import base_value, hyper_name, writers
@@ -59,5 +60,6 @@ __all__ = [
     "point_average",
     "register",
     "rule_of",
+    "spectral_vectors",
     "writers",
 ]

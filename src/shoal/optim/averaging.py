@@ -6,7 +6,8 @@ they are, one of 0 leaves the average as it is; so a step that is recorded once 
 tensor, a share of 0 or 1 may turn -0.0 into 0.0; as a number it changes no bit.)
 
 Parameters and floating buffers are averaged, integer buffers (`num_batches_tracked`) copied. After a plain mean, batch
-norms have the mean of many weights' statistics, which is not that of the mean's: `batch_norms` computes it anew.
+norms have the mean of many weights' statistics, which is not that of the mean's: `batch_norms` computes it anew, as
+`spectral_norms` does the vectors of spectral norms, whose mean is no unit vector.
 """
 
 from __future__ import annotations

@@ -116,9 +116,12 @@ def _matching(key: str, pattern: str, names: Collection[str]) -> list[str]:
 
 
 def _rest(part: Muon, model: nn.Module, names: Mapping[str, nn.Parameter]) -> set[str]:
-    """What Muon leaves to AdamW: embeddings, biases, norms, what is no matrix, and what is excluded."""
+    """What Muon leaves to AdamW: embeddings, biases, norms, what is no matrix, and what is excluded.
+
+    A single column is none, such as the lengths of weight norm, [out, 1]: made orthogonal it loses its values.
+    """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
-    rest = {name for name, p in names.items() if p.ndim < 2 or id(p) in tables}
+    rest = {name for name, p in names.items() if p.ndim < 2 or p.numel() == p.shape[0] or id(p) in tables}
     for pattern in part.exclude:
         rest.update(_matching("exclude", pattern, names))
     return rest | (set(_biases_and_norms(model)) & set(names))

@@ -17,6 +17,7 @@ from shoal.errors import RecipeError
 from shoal.optim import adafactor, adam, adam_kin, lbfgs, lion, muon, scaled, schedule_free, sgd
 from shoal.optim.groups import parameter_groups
 from shoal.optim.rule import Rule
+from shoal.optim.writers import hyper_name
 from shoal.recipe.fields import Part, marks
 from shoal.recipe.optimizer_parts import OptimizerPart
 from shoal.recipe.own import declare
@@ -113,8 +114,12 @@ def hypers_of(part: OptimizerPart) -> dict[str, float]:
 
 
 def default_schedules(part: OptimizerPart) -> dict[str, str]:
-    """Return the schedules that an optimizer has where a recipe names none: Demon's momentum, for `demon_adam`."""
-    return dict(DEFAULT_SCHEDULES.get(part.name, {}))
+    """Return the schedules that an optimizer has where a recipe names none: Demon's momentum, for `demon_adam`.
+
+    What is 0 has none: there is nothing to multiply.
+    """
+    own = DEFAULT_SCHEDULES.get(part.name, {})
+    return {name: curve for name, curve in own.items() if getattr(part, hyper_name(part, name))}
 
 
 def register(name: str, factory: Callable[..., torch.optim.Optimizer]) -> None:

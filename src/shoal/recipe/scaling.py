@@ -28,8 +28,11 @@ from shoal.recipe.schema import Recipe
 
 LINEAR = {"sgd"}
 """Optimizers whose learning rate grows with the batch."""
-SQUARE_ROOT = {"rmsprop", "adam", "adamw", "demon_adam", "nadam", "radam", "adamax"}
-"""Optimizers that divide by a running mean of the gradient's size; the rule is proved for the first two."""
+SQUARE_ROOT = {"rmsprop", "adam", "adamw", "nadam", "radam", "adamax"}
+"""Optimizers that divide a mean of gradients by that of their size; the rule is proved for the first two.
+
+Not `demon_adam`: its first moment is a sum, so that a beta1 scaled with the batch would change its steps once more.
+"""
 SIGN = {"lion"}
 """Optimizers that take the sign of a momentum."""
 DECOUPLED = {"adamw", "lion"}

@@ -218,7 +218,7 @@ class InverseSqrt(SchedulePart):
     name: Literal["inverse_sqrt"] = "inverse_sqrt"
     timescale_steps: Int | None = setting(
         None,
-        "steps after which the value is 1/sqrt(2) of its base; null is warmup_steps",
+        "steps after which the value is 1/sqrt(2) of its base; null is warmup_steps, and 1 without a warm-up",
         identity=None,
         ge=1,
         unit="steps",

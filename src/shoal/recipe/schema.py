@@ -93,7 +93,7 @@ class Regularise(Settings):
         "clip the norm at this percentile of the last 100 norms (AutoClip, arXiv 2007.14469)",
         identity=None,
         gt=0,
-        le=100,
+        lt=100,
         stackable=True,
     )
     weight_norm: Flag = setting(

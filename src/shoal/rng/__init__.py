@@ -7,7 +7,7 @@ no generator at all (`uniform`).
 """
 
 from shoal.rng.addressed import key53, uniform
-from shoal.rng.streams import StepSeeds, captured, generator, key, preserved, restore, seed_all
+from shoal.rng.streams import StepSeeds, captured, generator, key, preserved, restore, seed_all, snapshot
 
 __all__ = [
     "StepSeeds",
@@ -18,5 +18,6 @@ __all__ = [
     "preserved",
     "restore",
     "seed_all",
+    "snapshot",
     "uniform",
 ]

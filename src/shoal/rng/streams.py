@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,15 +87,17 @@ def restore(state: Mapping[str, Any]) -> None:
     np.random.set_state(("MT19937", words.numpy().astype(np.uint32), *rest))  # noqa: NPY002
 
 
-@contextmanager
-def preserved() -> Generator[None]:
-    """Give the caller's random state back afterwards: training in a notebook must not disturb the notebook."""
+def snapshot() -> Callable[[], None]:
+    """Return what puts every generator back to where it stands now: torch's on all devices, NumPy's legacy, Python's.
+
+    >>> back = snapshot(); first = torch.rand(1), random.random(); back(); first == (torch.rand(1), random.random())
+    True
+    """
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
         torch.set_rng_state(cpu)
@@ -103,3 +105,15 @@ def preserved() -> Generator[None]:
             torch.cuda.set_rng_state_all(cuda)
         if mps is not None:
             torch.mps.set_rng_state(mps)
+
+    return put_back
+
+
+@contextmanager
+def preserved() -> Generator[None]:
+    """Give the caller's random state back afterwards: training in a notebook must not disturb the notebook."""
+    put_back = snapshot()
+    try:
+        yield
+    finally:
+        put_back()

@@ -86,7 +86,7 @@ def swa(
         )
     begins, interval = swa_start(start, length.total), _interval(every, length)
     before = passed(np.array([max(begins, 1) - 1]), interval)
-    if interval > length.total - begins or passed(np.array([length.total]), interval) <= before:
+    if begins >= length.total or passed(np.array([length.total]), interval) <= before:
         raise RecipeError(_nothing_averaged(start, every, interval, length))
     done = steps + 1
     count = passed(done, interval) - before

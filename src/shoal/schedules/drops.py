@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from shoal.errors import RecipeError
-from shoal.schedules.span import Factors, Span, Steps
+from shoal.schedules.span import LONGER, Factors, Span, Steps
 
 OF_RESNET = (0.5, 0.75)
 """Shares of the training at which a drop comes where no milestone is given: those of arXiv 1512.03385, section 4.2."""
@@ -68,3 +68,8 @@ def _refuse_disorder(milestones: Sequence[float], span: Span) -> None:
     last = milestones[-1] * span.per_unit
     if round(last) > span.total:
         raise RecipeError(span.too_long("milestones", milestones[-1], last, span.total, "Leave that milestone out"))
+    if round(last) == span.total:
+        raise RecipeError(
+            f"{span.path}.milestones = {milestones[-1]:g} is {last:,.6g} steps, all of the training: that drop would "
+            f"come after the last update: expected less than {span.total:,} steps. Leave that milestone out, {LONGER}."
+        )

@@ -16,7 +16,10 @@ from shoal.training.objective import AUGMENT, MIXING, SHARE, Objective
 
 
 class Columns:
-    """The values of every hyper of a run, by blocks of steps; each depends on its step alone."""
+    """The values of every hyper of a run, by blocks of steps; each depends on its step alone.
+
+    Raises RecipeError for an average that never takes anything in.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Columns:
             *(MIXING if objective.mixing is not None else []),
         ]
         self.names = (*scheduled.names, *extra)
+        self._shares(np.arange(0, dtype=np.int64))
 
     @property
     def version(self) -> int:
@@ -50,10 +54,7 @@ class Columns:
         columns = [self.scheduled.block(first, last)[:, 0, :]]
         steps = np.arange(first, last, dtype=np.int64)
         if SHARE in self.names:
-            shares = average_weights(
-                self.average, steps, total=self.total, per_epoch=self.per_epoch, by_epochs=self.by_epochs
-            )
-            columns.append(shares[:, None])
+            columns.append(self._shares(steps)[:, None])
         if self.objective.augment is not None:
             epochs = steps // self.per_epoch
             keys = {epoch: float(rng.key53(self.seed, "augment", int(epoch))) for epoch in np.unique(epochs)}
@@ -67,3 +68,9 @@ class Columns:
                 )
             )
         return np.concatenate(columns, axis=1)[:, None, :]
+
+    def _shares(self, steps: np.ndarray) -> np.ndarray:
+        """The share of the way that the average goes after each of some steps."""
+        return average_weights(
+            self.average, steps, total=self.total, per_epoch=self.per_epoch, by_epochs=self.by_epochs
+        )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from shoal import rng
 from shoal.datasets import Batch
 from shoal.optim import (
     ascent,
@@ -166,11 +167,20 @@ class EagerStep:
             torch.maximum(overflow, self.found, out=self.found)
 
     def _step_with_closure(self, parts: Sequence[Part], values: Mapping[str, float]) -> None:
-        """L-BFGS evaluates the loss several times a step; the meter sees the first, which is that of the weights."""
-        first = True
+        """L-BFGS evaluates the loss several times a step; the meter sees the first, which is that of the weights.
+
+        All evaluate one function: what the first drew is drawn again, from the buffers that it began with. They stay as
+        the first leaves them, so that statistics of batch norms move once a step.
+        """
+        first, buffers = True, list(self.model.buffers())
+        rewind, began = rng.snapshot(), [buffer.detach().clone() for buffer in buffers]
+        left = began
 
         def closure() -> Tensor:
-            nonlocal first
+            nonlocal first, left
+            if not first:
+                rewind()
+                _put_back(buffers, began)
             for parameter in self.trained:
                 parameter.grad = None
             total = torch.zeros((), dtype=torch.float64, device=self.meter.device)
@@ -186,7 +196,10 @@ class EagerStep:
                     if first:
                         last = part is parts[-1]
                         self.meter.add(losses.detach(), outputs.detach(), part.targets, len(part.inputs), last=last)
-            first = False
+            if first:
+                first, left = False, [buffer.detach().clone() for buffer in buffers]
+            else:
+                _put_back(buffers, left)
             return total
 
         before = [p.detach().clone() for p in self.trained]
@@ -198,3 +211,9 @@ class EagerStep:
                     parameter.copy_(value)
         for parameter in self.trained:
             parameter.grad = None
+
+
+@torch.no_grad()
+def _put_back(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for buffer, value in zip(buffers, values, strict=True):
+        buffer.copy_(value)

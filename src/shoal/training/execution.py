@@ -30,7 +30,7 @@ CLEARLY = 0.95
 COMPILE_SECONDS, COMPILE_SECONDS_A_NODE = 15.0, 0.08
 """What compiling takes, roughly, before it has been measured (`bench/step.py`, with inductor's cache empty)."""
 LOOKING_SHARE = 0.03
-"""What looking more than once may take, as a share of the work that is left."""
+"""What looking may take before there is no third look, as a share of the work that is left."""
 AGAIN = (1.6, 1.2)
 """How far from the best, as a share of it, what is looked at a second and a third time may be."""
 SAVED_SHARE = 0.5
@@ -187,12 +187,12 @@ def seconds_a_step(perform: Callable[[int], None], device: torch.device) -> floa
 def compared(looks: Mapping[K, Callable[[], float]], *, seconds: float) -> dict[K, float]:
     """Return the seconds of each, the least of several looks in turns, for a machine may be busy during one of them.
 
-    What is far from the best is not looked at again, nor is anything once that has taken so many seconds.
+    What is far from the best is not looked at again, and nothing a third time once that has taken so many seconds.
     """
     began = time.perf_counter()
     taken = {key: look() for key, look in looks.items()}
-    for share in AGAIN:
-        if time.perf_counter() - began > seconds:
+    for number, share in enumerate(AGAIN):
+        if number and time.perf_counter() - began > seconds:
             break
         least = min(taken.values())
         near = [key for key, seconds in taken.items() if seconds <= share * least]

@@ -41,7 +41,8 @@ class ScheduledHypers:
     `per_epoch` that of an epoch. A hyperparameter without a schedule stays with the optimizer. A value depends on its
     step, and on the present factor of its controller where it has one, not on the block in which it was asked for.
 
-    Raises RecipeError for a schedule that reaches beyond the end, and for a value that leaves its bounds at any step.
+    Raises RecipeError for a schedule that reaches beyond the end or multiplies 0, and for a value that leaves its
+    bounds at any step.
     """
 
     def __init__(
@@ -101,6 +102,13 @@ class ScheduledHypers:
                 f"schedules.lr.name = plateau: average.lr = {self.swa.lr:g} holds the learning rate from a point on, "
                 "and a plateau lowers it. Leave out average.lr, or choose another schedule."
             )
+        for name, value in self.base.items():
+            if value == 0:
+                raise RecipeError(
+                    f"schedules.{name}.name = {self.curves[name][0]}: it would change nothing, for it multiplies the "
+                    f"optimizer's {name}, which is 0: expected more than 0. Give the optimizer one, or leave out "
+                    f"schedules.{name}."
+                )
         for low in range(0, self.total, CHECKED):
             block = self.block(low, min(low + CHECKED, self.total))[:, 0]
             for name, values in zip(self.names, block.T, strict=True):

@@ -31,6 +31,10 @@ REMEDY = (
 )
 
 
+LEAST_SCALE = 1e-3
+"""A loss scale of fp16 below this has halved 26 times in a row: no scale makes such a gradient finite."""
+
+
 @dataclass(frozen=True)
 class Ending:
     """Where training ended, and why."""
@@ -149,12 +153,23 @@ def _refuse_bad_losses(engine: Engine) -> None:
 
 
 def _refuse_bad_weights(engine: Engine, at: Position) -> None:
-    """Raise NonFiniteError rather than save weights that are not finite: a finite loss may have such a gradient."""
+    """Raise NonFiniteError rather than save weights that are not finite: a finite loss may have such a gradient.
+
+    Under fp16 its update is skipped, and the loss scale halves each time: weights that would stay as they are for ever
+    are not saved either.
+    """
     if not all(engine.finite()):
         raise NonFiniteError(
             f"weights became NaN or infinite by step {at.step:,}, although the losses were finite: an update was too "
             f"large, or its gradient not finite. The checkpoint before is kept. {REMEDY}"
         )
+    for scale in engine.loss_scales():
+        if scale is not None and scale < LEAST_SCALE:
+            raise NonFiniteError(
+                f"the loss scale of fp16 fell to {scale:.3g} by step {at.step:,}: gradients are NaN or infinite at any "
+                "scale, although the losses are finite, and their updates are skipped. The checkpoint before is kept. "
+                f"{REMEDY}"
+            )
 
 
 def _rows(means: Sequence[Mapping[str, float]], at: Position, per_epoch: int, hypers: Hypers) -> list[Row]:

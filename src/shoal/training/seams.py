@@ -74,12 +74,16 @@ class Engine(Protocol):
     def bad_steps(self) -> list[int | None]:
         """Return, for each run, the first step whose loss was not finite; no update was made from then on.
 
-        This, `finite` and `drain` are the only waits for the device.
+        This, `finite`, `loss_scales` and `drain` are the only waits for the device.
         """
         ...
 
     def finite(self) -> list[bool]:
         """Return, for each run, whether its weights are finite: a finite loss may have a gradient that is not."""
+        ...
+
+    def loss_scales(self) -> list[float | None]:
+        """Return, for each run, the loss scale of fp16; None under other precisions."""
         ...
 
     def drain(self) -> list[dict[str, float]]:

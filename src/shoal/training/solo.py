@@ -19,7 +19,14 @@ from torch import Tensor
 from shoal import rng
 from shoal.datasets import Batch, Batches
 from shoal.errors import CheckpointError
-from shoal.optim import Average, batch_norm_statistics, functional_call, lookahead_, point_average
+from shoal.optim import (
+    Average,
+    batch_norm_statistics,
+    functional_call,
+    lookahead_,
+    point_average,
+    spectral_vectors,
+)
 from shoal.tasks import Task
 from shoal.training.eager import EagerStep
 from shoal.training.evaluation import Observer, evaluate
@@ -67,8 +74,7 @@ class SoloEngine:
         self.averaging = averaging
         self.share = step.names.index(SHARE) if averaging is not None and SHARE in step.names else None
         self.in_recording = isinstance(step, RecordedStep) and step.average is not None
-        self.average = Average(weights_of(self.model)) if self.share is not None and not self.in_recording else None
-        self.names = [name for name, _ in self.model.named_parameters()]
+        self.average = Average(self._averaged_of()) if self.share is not None and not self.in_recording else None
         self.averaged = 0
         self.statistics: dict[str, Tensor] = {}
         self.measured = -1
@@ -121,15 +127,15 @@ class SoloEngine:
         return self.averaged > 0 or (self.steps > 0 and self._point() is not None)
 
     def averaged_weights(self) -> dict[str, Tensor]:
-        """Return the averaged weights, with the statistics of batch norms that belong to them."""
+        """Return the averaged weights, with the vectors of spectral norms and statistics of batch norms of their own.
+
+        What the average does not hold is the model's present: the buffers, for Lookahead and schedule-free.
+        """
         kept = self._kept_average()
-        assert kept is not None and self.averaging is not None
+        assert kept is not None
         weights = {**weights_of(self.model), **kept}
-        if self.averaging.name == "ema":
-            return weights
         if self.measured != self.steps:
-            found = batch_norm_statistics(self.model, weights, self.averaging.inputs(), seed=self.seed)
-            self.statistics = {name: value for name, value in found.items() if value is not weights[name]}
+            self.statistics = self._statistics(weights)
             self.measured = self.steps
         return {**weights, **self.statistics}
 
@@ -142,6 +148,11 @@ class SoloEngine:
         """Return whether all weights are finite."""
         largest = torch.nn.utils.get_total_norm([p.detach() for p in self.trained], norm_type=float("inf"))
         return [bool(largest.isfinite().item())]
+
+    def loss_scales(self) -> list[float | None]:
+        """Return the loss scale of fp16; None under other precisions."""
+        scale = self.perform.scale
+        return [None if scale is None else float(scale.scale.item())]
 
     def skipped(self) -> int | None:
         """Return how many updates were skipped for an overflow of fp16; None under other precisions."""
@@ -205,13 +216,26 @@ class SoloEngine:
         if self.average is None:
             return
         assert self.averaging is not None
-        weights = weights_of(self.model)
         if self.averaging.name == "lookahead":
-            lookahead_(
-                {name: self.average.average[name] for name in self.names}, {n: weights[n] for n in self.names}, share
-            )
+            lookahead_(self.average.average, self._averaged_of(), share)
         else:
-            self.average.update(weights, share)
+            self.average.update(self._averaged_of(), share)
+
+    def _averaged_of(self) -> dict[str, Tensor]:
+        """What of the model is averaged: Lookahead's slow weights are parameters only."""
+        assert self.averaging is not None
+        return dict(self.model.named_parameters()) if self.averaging.name == "lookahead" else weights_of(self.model)
+
+    def _statistics(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Buffers that are to be computed anew for averaged weights, under the precision of the training."""
+        assert self.averaging is not None
+        spectral = spectral_vectors(self.model, weights)
+        if self.averaging.name == "ema":  # statistics of batch norms are averaged as the weights are
+            return spectral
+        with autocasting(self.perform.objective.precision, self.device):
+            inputs = self.averaging.inputs()
+            found = batch_norm_statistics(self.model, {**weights, **spectral}, inputs, seed=self.seed)
+        return {name: value for name, value in found.items() if value is not weights[name]}
 
     def _point(self) -> dict[str, Tensor] | None:
         """The weights at which the optimizer itself says that the model is to be measured (schedule-free)."""
