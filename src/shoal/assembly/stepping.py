@@ -7,6 +7,7 @@ cannot be; `choose` measures which execution is fastest, unless the recipe says 
 from __future__ import annotations
 
 import gc
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -132,7 +133,7 @@ class Stepping:
                 step = self.recorded(tried)
             except (NotRecordableError, NotCompilableError) as reason:
                 why = str(reason)
-                self._release(why)
+                self._release(reason)
                 continue
             if tried != execution:
                 say(f"the step is not {execution}: {why}. It runs {tried}.")
@@ -160,7 +161,7 @@ class Stepping:
                 with attempted(), untouched(self.model):
                     eager = self._eager_seconds(trial)
             except NotRecordableError as reason:
-                self._release(str(reason))
+                self._release(reason)
                 say(f"the step cannot be captured: {reason}. It runs eagerly.")
                 return Choice("eager", threads, "eager; nothing else was measured")
             if eager * left < SHORT_SECONDS:
@@ -170,12 +171,15 @@ class Stepping:
             measured = self._with_compiled(measured, made)
         return chosen(measured, left, ready="compiled" in made)
 
-    def _release(self, why: str) -> None:
-        """Give memory back to the device where there was not enough."""
-        if why == NO_MEMORY:
-            gc.collect()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+    def _release(self, reason: BaseException) -> None:
+        """Give memory back to the device where there was not enough: what failed still holds what it had."""
+        if str(reason) != NO_MEMORY:
+            return
+        for error in (reason, reason.__cause__, reason.__context__):
+            traceback.clear_frames(error.__traceback__ if error is not None else None)
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _eager_seconds(self, trial: Trial) -> float:
         with rng.preserved():
@@ -188,27 +192,27 @@ class Stepping:
         try:
             captured = made["captured"] = self.recorded("captured", trial)
         except NotRecordableError as reason:
-            self._release(str(reason))
+            self._release(reason)
             return Measured(threads, eager=eager, refused=str(reason))
         numbers = (1, threads) if self.device.type == "cpu" and threads > 1 else (threads,)
         looks: dict[tuple[int, str], Callable[[], float]] = {}
         for number in numbers:
             looks[number, "captured"] = partial(_on, number, lambda: recorded_seconds(captured))
             looks[number, "eager"] = partial(_on, number, lambda: self._eager_seconds(trial))
+        started = threads
         try:
             with rng.preserved(), attempted():
                 taken = compared(looks, seconds=LOOKING_SHARE * eager * left)
+                threads, _ = min(taken, key=taken.__getitem__)
+                torch.set_num_threads(threads)
+                heavy = sum(operation.seconds or 0.0 for operation in captured.operations() if operation.heavy)
         except NotRecordableError as reason:
-            torch.set_num_threads(threads)
+            torch.set_num_threads(started)
             made.clear()
             del captured, looks
-            self._release(str(reason))
-            return Measured(threads, eager=eager, refused=str(reason))
-        with rng.preserved():
-            threads, _ = min(taken, key=taken.__getitem__)
-            torch.set_num_threads(threads)
-            seconds, eager = taken[threads, "captured"], taken[threads, "eager"]
-            heavy = sum(operation.seconds or 0.0 for operation in captured.operations() if operation.heavy)
+            self._release(reason)
+            return Measured(started, eager=eager, refused=str(reason))
+        seconds, eager = taken[threads, "captured"], taken[threads, "eager"]
         nodes = len(captured.graph.graph.nodes)
         return Measured(threads, eager=eager, captured=seconds, heavy=min(heavy, seconds), nodes=nodes)
 
@@ -221,7 +225,7 @@ class Stepping:
             with rng.preserved(), attempted():
                 seconds = recorded_seconds(compiled)
         except (NotRecordableError, NotCompilableError) as reason:
-            self._release(str(reason))
+            self._release(reason)
             return replace(measured, not_compiled=str(reason))
         made["compiled"] = compiled
         return replace(measured, compiled=seconds, compile_seconds=compiled.compile_seconds)
