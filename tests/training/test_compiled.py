@@ -88,6 +88,8 @@ def test_the_factors_of_a_sum_are_written_as_products(name: str) -> None:
     torch.testing.assert_close(after(*given), SUMS[name](*given))
     inner = [module for module in after.modules() if isinstance(module, fx.GraphModule)]
     assert not any({"alpha", "beta"} & set(node.kwargs) for module in inner for node in module.graph.nodes)
+    called = [node for module in inner for node in module.graph.nodes if node.op == "call_function"]
+    assert all(node.all_input_nodes for node in called)  # a product of two numbers is a number
 
 
 @pytest.mark.slow
