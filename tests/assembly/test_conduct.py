@@ -18,11 +18,13 @@ import torch
 import shoal
 from shoal.assembly import Screen, conduct, stepping
 from shoal.checkpoints import newest
-from shoal.errors import CheckpointError, NonFiniteError, RecipeError
+from shoal.errors import CheckpointError, NonFiniteError, RecipeError, TrainingError
 from shoal.recipe.compose import compose
 from shoal.store import RunFolder, read_journal, record
 from shoal.training import SoloEngine
 from shoal.training.precision import check_precision
+from shoal.training.recorded import RecordedStep
+from shoal.training.trial import NotRecordableError
 
 QUICK = ["budget.steps=30", "evaluate.every=10", "checkpoint.every=10"]
 
@@ -317,6 +319,38 @@ def test_a_training_too_short_to_measure_says_nothing_of_it(tmp_path: Path) -> N
     assert "execution:" not in said
     assert "execution: eager; 30 steps are too few to measure" in folder.log.read_text()
     assert record.read(folder)["plan"]["execution"] == "eager"
+
+
+def test_a_training_with_too_little_work_is_remembered_and_says_nothing_of_it(
+    tmp_path: Path, measured: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stepping, "SHORT_SECONDS", 1.0)
+    folder, said = train(tmp_path)
+    assert "execution:" not in said
+    assert "execution: eager; 0.0 s of work is too little to gain from" in folder.log.read_text()
+    monkeypatch.setattr(stepping, "SHORT_SECONDS", 0.0)  # as for a seed that finds the machine a little slower
+    again, _ = train(tmp_path, "seed=1")
+    assert record.read(again)["plan"] == record.read(folder)["plan"]
+
+
+def test_a_last_batch_for_which_nothing_can_be_recorded_ends_no_run_whose_execution_was_chosen(
+    tmp_path: Path, measured: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded_for = RecordedStep._recorded_for
+
+    def failing(self: Any, batch: Any, *rest: Any) -> Any:
+        if len(batch.inputs) == 1257 % 32:
+            raise NotRecordableError("it is broken on purpose")
+        return recorded_for(self, batch, *rest)
+
+    monkeypatch.setattr(RecordedStep, "_recorded_for", failing)
+    words = ["dataset.drop_last=false", "batch_size=32", "budget.steps=60"]
+    folder, said = train(tmp_path, *words)
+    assert record.read(folder)["status"] == "finished"
+    assert record.read(folder)["plan"]["execution"] == "captured"
+    assert said.count("the step cannot be recorded for it: it is broken on purpose. Batches of this shape run") == 1
+    with pytest.raises(TrainingError, match="Set execution=eager"):
+        train(tmp_path / "asked", *words, "execution=captured")
 
 
 def test_a_home_that_cannot_be_written_stops_nothing(tmp_path: Path, measured: dict[str, float]) -> None:

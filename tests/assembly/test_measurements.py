@@ -34,6 +34,14 @@ def test_it_is_remembered_by_signature_threads_and_torch(monkeypatch: pytest.Mon
     assert remembered("abc", torch.device("meta"), threads=2) is None
     remember("abc", CPU, replace(FACTS, eager=3e-3), threads=2)
     assert remembered("abc", CPU, threads=2) == replace(FACTS, eager=3e-3)
+    assert remembered("abc", CPU, threads=2, channels_last=True) is None
+    with monkeypatch.context() as other:
+        other.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+        assert remembered("abc", CPU, threads=2) is None
+    for name in ("version", "processor"):
+        with monkeypatch.context() as other:
+            other.setattr(measurements, name, lambda *_: "another")
+            assert remembered("abc", CPU, threads=2) is None
     monkeypatch.setattr(torch, "__version__", "3.0")
     assert remembered("abc", CPU, threads=2) is None
 
@@ -76,8 +84,23 @@ def test_that_there_is_no_compiler_is_not_remembered(monkeypatch: pytest.MonkeyP
     missing: Any = "there is no C++ compiler on this machine"
     monkeypatch.setattr(measurements, "no_compiler", lambda: missing)
     uncompiled = replace(FACTS, compiled=None, compile_seconds=None)
+    remember("none", CPU, replace(uncompiled, not_compiled=missing).decided("captured", 9), threads=2)
+    assert remembered("none", CPU, threads=2) == uncompiled  # the choice was made without a compiler
+    chosen = replace(uncompiled, not_compiled="inductor failed").decided("captured", 9)
+    remember("failed", CPU, chosen, threads=2)
+    assert remembered("failed", CPU, threads=2) == chosen
     remember("abc", CPU, replace(uncompiled, not_compiled=missing), threads=2)
     assert remembered("abc", CPU, threads=2) == uncompiled
     remember("abc", CPU, replace(uncompiled, not_compiled="inductor failed"), threads=2)
     assert remembered("abc", CPU, threads=2) == replace(uncompiled, not_compiled="inductor failed")
     assert no_compiler() != missing
+
+
+def test_that_a_step_cannot_be_captured_is_not_remembered(cache: Path) -> None:
+    remember("abc", CPU, Measured(2, eager=1e-3, refused="it has a counter"), threads=2)
+    assert remembered("abc", CPU, threads=2) is None
+    assert not cache.exists()
+
+
+def test_a_processor_has_a_name_or_none() -> None:
+    assert isinstance(measurements.processor(), str)

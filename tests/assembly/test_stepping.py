@@ -115,7 +115,7 @@ def test_what_is_known_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) ->
     known = Measured(torch.get_num_threads(), eager=1e-3, captured=5e-4, heavy=5e-4, nodes=10)
     choice, step = made().choose(left=100, known=known, say=quiet)
     assert (choice.execution, step.execution) == ("captured", "captured")
-    assert choice.measured == known
+    assert choice.measured == known.decided("captured", 100)
 
 
 def test_an_optimizer_without_a_rule_runs_eagerly_and_says_why() -> None:
@@ -280,3 +280,84 @@ def test_workers_that_read_for_a_trial_are_stopped() -> None:
     for _ in zip(range(2), calibration(work.batches), strict=False):
         pass
     assert set(multiprocessing.active_children()) <= before
+
+
+class Reaching(nn.Module):
+    """Has a function that holds the model itself: a copy of it trains the model's own parameter."""
+
+    def __init__(self, input_shape: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(input_shape[-1] * input_shape[-2], outputs)
+        self.scale = nn.Parameter(torch.ones(outputs))
+        self.act = lambda outputs: outputs * self.scale
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.act(self.layer(inputs.flatten(1)))
+
+
+def timed_once(step: Any, batches: Any, device: Any) -> float:
+    step(batches[0][0], step.upload([list(batches[0][1])])[0])
+    return 1e-3
+
+
+@pytest.mark.parametrize("way", ["auto", "captured"])
+def test_trying_out_leaves_no_gradients_on_the_model(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stepping, "step_seconds", timed_once)
+    work, said = made(Objects(model=Reaching)), list[str]()
+    if way == "auto":
+        _, step = work.choose(left=5000, known=None, say=said.append)
+    else:
+        step = work.step("captured", said.append)
+    assert step.execution == "eager"
+    assert all(parameter.grad is None for parameter in work.model.parameters())
+    (sentence,) = said
+    assert "the model itself" in sentence or "past the model" in sentence
+
+
+NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory.")
+
+
+@pytest.mark.parametrize("at", ["the eager trial", "recording", "looking"])
+def test_memory_that_runs_out_while_it_is_measured_ends_in_an_eager_run(
+    at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise NO_MEMORY
+
+    if at == "the eager trial":
+        monkeypatch.setattr(stepping, "step_seconds", fails)
+    elif at == "recording":
+        monkeypatch.setattr("shoal.training.recorded.record", fails)
+    else:
+        monkeypatch.setattr(stepping, "recorded_seconds", fails)
+    said: list[str] = []
+    threads = torch.get_num_threads()
+    choice, step = made().choose(left=5000, known=None, say=said.append)
+    assert step.execution == choice.execution == "eager"
+    assert "there is not enough memory to try it out beside the model" in f"{said} {choice.why}"
+    assert torch.get_num_threads() == threads
+
+
+def test_memory_that_runs_out_where_a_recording_is_asked_for_ends_in_an_eager_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise NO_MEMORY
+
+    monkeypatch.setattr("shoal.training.recorded.outcome", fails)
+    said: list[str] = []
+    assert made().step("captured", said.append).execution == "eager"
+    assert said == [
+        "the step cannot be captured: there is not enough memory to try it out beside the model. It runs eagerly."
+    ]
+
+
+def test_a_short_training_is_short_for_every_seed(clock: dict[str, float]) -> None:
+    choice, _ = made().choose(left=3900, known=None, say=quiet)
+    assert choice.measured is not None
+    clock["eager"] = 2e-3  # a machine that is busy while the next seed begins
+    again, step = made().choose(left=3900, known=choice.measured, say=quiet)
+    assert again == choice
+    assert step.execution == "eager"
+    other, _ = made().choose(left=60_000, known=choice.measured, say=quiet)  # which is measured
+    assert other.execution == "captured"

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from shoal.datasets import build, from_objects
+from shoal.datasets.digest import digest
+from shoal.datasets.examples import Examples
 
 
 def pairs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -54,3 +56,10 @@ def test_a_digest_is_the_same_in_years_to_come(part: Callable[..., Any]):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.bool])
 def test_types_that_numpy_lacks_have_digests(dtype: torch.dtype, part: Callable[..., Any]):
     assert len(from_objects((torch.ones(3, 2).to(dtype), torch.tensor([0, 1, 0])), part()).digest) == 64
+
+
+def test_an_axis_of_one_may_have_any_stride() -> None:
+    """NumPy's `values[:, None]` has a stride of zero there, and is contiguous."""
+    values = torch.arange(6.0)
+    odd = values.as_strided((6, 1), (1, 0))
+    assert digest({"train": Examples(odd, values)}) == digest({"train": Examples(values.view(6, 1).clone(), values)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -270,3 +271,19 @@ def test_a_replay_is_the_recording_itself_bit_for_bit() -> None:
                 perform()
     for left, right in zip(flat(first), flat(second), strict=True):
         assert torch.equal(left, right)
+
+
+def test_text_has_a_digest_of_a_constant_and_not_its_numbers() -> None:
+    def by(held: Tensor) -> str:
+        return text(make_fx(lambda x: x + held)(torch.ones(1)))
+
+    large = torch.arange(100_000.0)
+    assert len(by(large)) < 1000
+    assert by(large) == by(large.clone())
+    assert by(large) == by(torch.stack([large, large], 1)[:, 0])
+    changed = large.clone()
+    changed[77_777] += 1
+    assert by(changed) != by(large)
+    assert by(large.int()) != by(large)
+    assert by(torch.zeros(2, 1)) != by(torch.zeros(1, 2))
+    assert by(torch.tensor(math.nan)) == by(torch.tensor(math.nan))

@@ -72,6 +72,7 @@ SUMS: dict[str, Callable[..., Tensor]] = {
     "a linear map": lambda x, a, b: torch.addmm(x, a, b, alpha=0.5, beta=2.0).relu(),
     "without what it is added to": lambda x, a, b: torch.addmm(x / 0, a, b, alpha=0.5, beta=0.0).relu(),
     "several": lambda x, a, b: torch.baddbmm(x[None], a[None], b[None], alpha=0.5, beta=2.0).relu(),
+    "a number": lambda x, a, b: torch.add(x, 2.0, alpha=3) + torch.sub(x, 2.0, alpha=0.5),
     "in a branch": lambda x, a, b: torch.cond(
         x.sum() > 0, lambda x, a, b: torch.addmm(x, a, b, beta=0.5), lambda x, a, b: x - torch.mm(a, b), (x, a, b)
     ),
@@ -87,6 +88,8 @@ def test_the_factors_of_a_sum_are_written_as_products(name: str) -> None:
     torch.testing.assert_close(after(*given), SUMS[name](*given))
     inner = [module for module in after.modules() if isinstance(module, fx.GraphModule)]
     assert not any({"alpha", "beta"} & set(node.kwargs) for module in inner for node in module.graph.nodes)
+    called = [node for module in inner for node in module.graph.nodes if node.op == "call_function"]
+    assert all(node.all_input_nodes for node in called)  # a product of two numbers is a number
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def test_the_fastest_is_chosen_for_the_steps_that_are_left(changes: dict[str, An
     assert first == second
     assert first.execution == wanted
     assert first.threads == 2
-    assert first.measured == facts
+    assert first.measured == facts.decided(wanted, steps)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,7 @@ def test_measurements_are_plain_and_read_back() -> None:
     [
         {"threads": "2"}, {"threads": 0}, {"threads": True}, {"eager": "fast"}, {"eager": -1.0}, {"captured": math.nan},
         {"compiled": math.inf}, {"heavy": None}, {"nodes": 1.5}, {"refused": 3}, {"not_compiled": []}, {"new": 1},
+        {"taken": "fast"}, {"steps": 1.5}, {"steps": None},
     ],
     ids=str,
 )  # fmt: skip
@@ -132,3 +133,27 @@ def test_slow_steps_are_performed_twice_and_no_more(monkeypatch: pytest.MonkeyPa
 
     assert seconds_a_step(perform, torch.device("cpu")) == 60.0
     assert len(calls) == 2
+
+
+def test_what_one_seed_took_the_others_take() -> None:
+    """Compiling had been paid for where it was tried; that must not give the next seed another plan."""
+    facts = measured(compiled=0.5 * MS, compile_seconds=20.0)
+    first = chosen(facts, 50_000, ready=True)
+    assert (first.execution, chosen(facts, 50_000).execution) == ("compiled", "captured")
+    assert first.measured is not None
+    assert chosen(first.measured, 50_000) == first
+    assert chosen(Measured.of(first.measured.plain()), 40_000).execution == "compiled"
+    assert chosen(first.measured, 4_000).execution == "captured"  # another order of magnitude
+
+
+def test_that_a_training_was_short_is_remembered() -> None:
+    facts = Measured(2, eager=1e-3).decided("eager", 3900)
+    choice = chosen(facts, 3900)
+    assert choice.why == "eager; 3.9 s of work is too little to gain from"
+    assert choice.measured == facts
+    assert facts.short
+    assert facts.taken_for(3900) == "eager"
+    assert facts.taken_for(40_000) is None
+    assert not measured().short
+    assert not measured(captured=None, refused="why").short
+    assert Measured.of(facts.plain()) == facts

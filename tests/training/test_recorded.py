@@ -303,10 +303,10 @@ class Recurrent(nn.Module):
 REFUSED: dict[str, tuple[Make, str]] = {
     "a counter": (Counter, "the model changes calls from step to step"),
     "a state": (Carries, "two recordings of a step differ"),
-    "another buffer": (Reassigns, "it leads to another mean than the eager step"),
+    "another buffer": (Reassigns, "the model puts another tensor in the place of its buffer mean"),
     "a branch": (Branches, r"Python asks for the value of a tensor in the step \(.*test_recorded.py, line \d+, in f"),
     "no copy": (NotCopied, "the model cannot be copied"),
-    "draws": (Draws, "two recordings of a step differ"),
+    "draws": (Draws, r"it draws from Python's generator"),
     "a hook": (hooked("register_hook"), "the model has hooks on gradients"),
     "another hook": (hooked("register_post_accumulate_grad_hook"), "the model has hooks on gradients"),
     "an LSTM": (Recurrent, "it could not be replayed"),
@@ -476,3 +476,86 @@ def test_a_budget_shorter_than_a_trial_is_recorded() -> None:
     recorded(training)
     steps(training, 1)
     assert training.engine.meter.device == CPU
+
+
+def test_where_that_is_wanted_a_shape_that_cannot_be_recorded_is_trained_as_it_is() -> None:
+    keys = {"dataset": {"drop_last": False}, "optimizer": {"name": "adamw", "lr": 0.01}, "average": {"name": "ema"}}
+    captured, eager = (Training(keys, model=Shapes(), execution=name, count=29) for name in ("captured", "eager"))
+    said: list[str] = []
+    recorded(captured).otherwise = said.append
+    for training in (captured, eager):
+        steps(training, 8)
+    (sentence,) = said
+    assert sentence.startswith("a batch of shape [5, 6] came, and the step cannot be recorded for it: Python asks")
+    assert sentence.endswith(". Batches of this shape run eagerly.")
+    found, wanted = (weights(training.model) for training in (captured, eager))
+    averages = [training.engine.averaged_weights() for training in (captured, eager)]
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6, msg=name)
+        torch.testing.assert_close(averages[0][name], averages[1][name], rtol=1e-4, atol=1e-6, msg=name)
+    assert captured.engine.drain()[0] == pytest.approx(eager.engine.drain()[0], rel=1e-5)
+    for name, value in slots(eager).items():
+        torch.testing.assert_close(slots(captured)[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_where_that_is_wanted_shapes_that_never_recur_are_trained_as_they_are() -> None:
+    captured, eager = Training(execution="captured"), Training()
+    said: list[str] = []
+    recorded(captured).otherwise = said.append
+    for training in (captured, eager):
+        batch = next(training.batches.start())
+        (hyper,) = training.engine.upload(training.hypers.block(0, 1))
+        for size in (*range(8, 8 + MOST_SHAPES + 2), 16, 8):
+            inputs, targets, index = (
+                torch.cat([value, value, value])[:size] for value in (batch.inputs, batch.targets, batch.index)
+            )
+            training.engine.step(replace(batch, inputs=inputs, targets=targets, index=index), hyper)
+    assert said == ["batches come in more than 8 shapes, the last of [16, 6]: those of further shapes run eagerly."]
+    found, wanted = (weights(training.model) for training in (captured, eager))
+    for name, value in wanted.items():
+        if name != "0.bias":
+            torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_an_adopted_step_holds_the_buffers_once() -> None:
+    training = Training(execution="captured")
+    own = {name: buffer.data_ptr() for name, buffer in training.model.named_buffers()}
+    assert {name: buffer.data_ptr() for name, buffer in recorded(training).program.model.named_buffers()} == own
+
+
+class Seldom(Hostile):
+    """Draws, and does the same whatever it drew in nearly all steps: two recordings are the same."""
+
+    numpy = False
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        drawn = np.random.rand() if self.numpy else random.random()
+        return super().forward(inputs) * (2.0 if drawn < 1e-9 else 1.0)
+
+
+@pytest.mark.parametrize("numpy", [False, True])
+def test_a_draw_that_seldom_matters_is_found(numpy: bool) -> None:
+    model = Seldom()
+    model.numpy = numpy
+    (said,) = Training(model=model, execution="captured").said
+    assert f"it draws from {'NumPy' if numpy else 'Python'}'s generator" in said
+
+
+class Recomputes(Hostile):
+    """Draws, so that its trial in float64 is another one."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return nn.functional.dropout(super().forward(inputs), 0.01, self.training)
+
+
+def test_what_draws_is_not_measured_against_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("shoal.training.recorded.differs", lambda *_, **__: "it leads elsewhere")
+    monkeypatch.setattr("shoal.training.recorded.exact", lambda *_: asked.append("float64"))
+    for model, wanted in ((Recomputes(), []), (Hostile(), ["float64"])):
+        asked.clear()
+        (said,) = Training(model=model, execution="captured").said
+        assert said == (
+            "the step cannot be captured: a replay is not the same as eager steps: it leads elsewhere. It runs eagerly."
+        )
+        assert asked == wanted

@@ -11,15 +11,19 @@ import torch
 from tests.training.trainings import Training, network, same, weights
 from torch import Tensor, nn
 
+from shoal.errors import TrainingError
 from shoal.training.eager import EagerStep
 from shoal.training.trial import (
     NotRecordableError,
     Outcome,
     Trial,
+    attempted,
     differs,
     double,
+    out_of_memory,
     outcome,
     reason,
+    rounded,
     shaken,
 )
 
@@ -182,3 +186,76 @@ def test_a_twin_is_a_step_of_its_own() -> None:
     assert isinstance(twin, EagerStep)
     assert twin.meter is not made.engine.meter
     assert twin.model is not made.model
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_16_bits_are_no_excuse_for_going_a_third_of_the_way_too_far(precision: str) -> None:
+    made = training(precision=precision)
+    wanted = tried(double(made.model), made)
+    shook = rounded(made.model, made.stepping.eager, made.stepping.trial(), precision=precision)
+    assert differs(wanted, wanted, shook, tolerance=0.02) is None
+    after = {
+        name: value + 0.3 * (value - wanted.before[name]) if value.is_floating_point() else value
+        for name, value in wanted.after.items()
+    }
+    found = differs(replace(wanted, after=after), wanted, shook, tolerance=0.02)
+    assert found is not None
+    assert found.startswith("it leads to ")
+
+
+def test_a_mask_of_minus_infinities_is_like_itself(outcomes: tuple[Outcome, Outcome]) -> None:
+    wanted, shook = outcomes
+    mask = {"mask": torch.full((2, 2), -torch.inf).triu(1)}
+    both, other = (replace(it, before=it.before | mask, after=it.after | mask) for it in (wanted, shook))
+    assert differs(both, both, other, tolerance=TOLERANCE) is None
+    assert differs(changed(both, "mask", torch.zeros(2, 2)), both, other, tolerance=TOLERANCE) is not None
+
+
+class Alternates(nn.Linear):
+    """Puts a new buffer in the place of the old one; what it has beside, it sets up once."""
+
+    def __init__(self) -> None:
+        super().__init__(6, 3)
+        self.register_buffer("mean", torch.zeros(3), persistent=False)
+        self.register_buffer("cache", None, persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = super().forward(inputs)
+        if self.cache is None:
+            self.cache = torch.ones(3)
+        self.cache = self.cache.clone()  # another tensor, and the same values
+        self.mean = 0.9 * self.mean + outputs.detach().mean(0)
+        return outputs
+
+
+def test_buffers_that_are_replaced_are_told() -> None:
+    made = Training(model=Alternates())
+    found = tried(double(made.model), made)
+    assert (found.replaced, found.counters) == (("mean",), ())
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), True),
+        (MemoryError(), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
+            True,
+        ),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("not enough memory"), False),
+    ],
+)
+def test_memory_that_runs_out_is_known(error: Exception, wanted: bool) -> None:
+    assert out_of_memory(error) == wanted
+    with pytest.raises(NotRecordableError) as raised, attempted():
+        raise error
+    assert ("there is not enough memory to try it out" in str(raised.value)) == wanted
+    assert (reason(error) == str(raised.value)) == wanted
+
+
+def test_errors_of_shoals_own_go_on() -> None:
+    with pytest.raises(TrainingError, match="a loss"), attempted():
+        raise TrainingError("a loss is wrong")

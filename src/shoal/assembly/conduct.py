@@ -46,6 +46,7 @@ from shoal.training.evaluation import as_row
 from shoal.training.interruption import Interrupted, Watched
 from shoal.training.plan import Plan, decide, threads_kept
 from shoal.training.precision import matmul_precision
+from shoal.training.recorded import RecordedStep
 from shoal.training.seams import AVERAGED, Weights
 
 ROOM = 3
@@ -123,11 +124,15 @@ def _plan(workshop: Workshop, before: Mapping[str, Any], screen: Screen) -> tupl
         step = stepping.step(str(recorded["execution"]), screen.say)
     else:
         threads = torch.get_num_threads()
-        known = remembered(workshop.signature, workshop.device, threads=threads)
+        pixels = workshop.channels_last
+        known = remembered(workshop.signature, workshop.device, threads=threads, channels_last=pixels)
         choice, step = stepping.choose(left=workshop.agenda.total, known=known, say=screen.say)
         if choice.measured is not None and choice.measured != known:
-            remember(workshop.signature, workshop.device, choice.measured, threads=threads)
-        (screen.detail if choice.measured is None else screen.say)(f"execution: {choice.why}")
+            remember(workshop.signature, workshop.device, choice.measured, threads=threads, channels_last=pixels)
+        short = choice.measured is None or choice.measured.short
+        (screen.detail if short else screen.say)(f"execution: {choice.why}")
+    if asked == "auto" and isinstance(step, RecordedStep):
+        step.otherwise = screen.say
     plan = replace(
         plan, execution=step.execution, threads=torch.get_num_threads(), channels_last=workshop.channels_last
     )

@@ -6,6 +6,8 @@ cannot be; `choose` measures which execution is fastest, unless the recipe says 
 
 from __future__ import annotations
 
+import gc
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,7 +41,8 @@ from shoal.training.recorded import RecordedStep, Recording
 from shoal.training.seams import Hypers
 from shoal.training.solo import generators
 from shoal.training.treatment import Treatment
-from shoal.training.trial import NotRecordableError, Trial, copied, double
+from shoal.training.trial import NO_MEMORY, NotRecordableError, Trial, attempted, copied, double
+from shoal.training.untouched import untouched
 
 Step = EagerStep | RecordedStep
 TRIAL_STEPS = 3
@@ -116,14 +119,15 @@ class Stepping:
             fixed=optim.hypers_of(self.part),
             renamed={name: optim.hyper_name(self.part, name) for name in self.hypers.recorded},
         )
-        return RecordedStep(
-            self.eager(self.model),
-            recording,
-            twin=self.eager,
-            trial=trial or self.trial(),
-            execution=execution,
-            averaged=self.recipe.average.name == "ema",
-        )
+        with attempted(), untouched(self.model):
+            return RecordedStep(
+                self.eager(self.model),
+                recording,
+                twin=self.eager,
+                trial=trial or self.trial(),
+                execution=execution,
+                averaged=self.recipe.average.name == "ema",
+            )
 
     def trial(self) -> Trial:
         """The first batches of the training with their hypers."""
@@ -142,6 +146,7 @@ class Stepping:
                 step = self.recorded(tried)
             except (NotRecordableError, NotCompilableError) as reason:
                 why = str(reason)
+                self._release(reason)
                 continue
             if tried != execution:
                 say(f"the step is not {execution}: {why}. It runs {tried}.")
@@ -158,7 +163,7 @@ class Stepping:
 
     def _choose(self, left: int, known: Measured | None, made: dict[str, Step], say: Callable[[str], None]) -> Choice:
         threads = torch.get_num_threads()
-        if known is not None and known.eager is not None:
+        if known is not None and known.eager is not None and not (known.short and known.taken_for(left) is None):
             measured = known
             torch.set_num_threads(measured.threads)
         else:
@@ -166,16 +171,28 @@ class Stepping:
                 return Choice("eager", threads, f"eager; {left:,} steps are too few to measure")
             trial = self.trial()
             try:
-                eager = self._eager_seconds(trial)
+                with attempted(), untouched(self.model):
+                    eager = self._eager_seconds(trial)
             except NotRecordableError as reason:
+                self._release(reason)
                 say(f"the step cannot be captured: {reason}. It runs eagerly.")
                 return Choice("eager", threads, "eager; nothing else was measured")
             if eager * left < SHORT_SECONDS:
-                return Choice("eager", threads, f"eager; {eager * left:.1f} s of work is too little to gain from")
+                return chosen(Measured(threads, eager=eager).decided("eager", left), left)
             measured = self._measured(eager, left, trial, made)
-        if measured.compiled is None and worth_compiling(measured, left):
+        if measured.taken_for(left) is None and measured.compiled is None and worth_compiling(measured, left):
             measured = self._with_compiled(measured, made)
         return chosen(measured, left, ready="compiled" in made)
+
+    def _release(self, reason: BaseException) -> None:
+        """Give memory back to the device where there was not enough: what failed still holds what it had."""
+        if str(reason) != NO_MEMORY:
+            return
+        for error in (reason, reason.__cause__, reason.__context__):
+            traceback.clear_frames(error.__traceback__ if error is not None else None)
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _eager_seconds(self, trial: Trial) -> float:
         with rng.preserved():
@@ -188,18 +205,27 @@ class Stepping:
         try:
             captured = made["captured"] = self.recorded("captured", trial)
         except NotRecordableError as reason:
+            self._release(reason)
             return Measured(threads, eager=eager, refused=str(reason))
         numbers = (1, threads) if self.device.type == "cpu" and threads > 1 else (threads,)
         looks: dict[tuple[int, str], Callable[[], float]] = {}
         for number in numbers:
             looks[number, "captured"] = partial(_on, number, lambda: recorded_seconds(captured))
             looks[number, "eager"] = partial(_on, number, lambda: self._eager_seconds(trial))
-        with rng.preserved():
-            taken = compared(looks, seconds=LOOKING_SHARE * eager * left)
-            threads, _ = min(taken, key=taken.__getitem__)
-            torch.set_num_threads(threads)
-            seconds, eager = taken[threads, "captured"], taken[threads, "eager"]
-            heavy = sum(operation.seconds or 0.0 for operation in captured.operations() if operation.heavy)
+        started = threads
+        try:
+            with rng.preserved(), attempted():
+                taken = compared(looks, seconds=LOOKING_SHARE * eager * left)
+                threads, _ = min(taken, key=taken.__getitem__)
+                torch.set_num_threads(threads)
+                heavy = sum(operation.seconds or 0.0 for operation in captured.operations() if operation.heavy)
+        except NotRecordableError as reason:
+            torch.set_num_threads(started)
+            made.clear()
+            del captured, looks
+            self._release(reason)
+            return Measured(started, eager=eager, refused=str(reason))
+        seconds, eager = taken[threads, "captured"], taken[threads, "eager"]
         nodes = len(captured.graph.graph.nodes)
         return Measured(threads, eager=eager, captured=seconds, heavy=min(heavy, seconds), nodes=nodes)
 
@@ -209,11 +235,12 @@ class Stepping:
             return replace(measured, not_compiled=missing)
         try:
             compiled = self.recorded("compiled")
+            with rng.preserved(), attempted():
+                seconds = recorded_seconds(compiled)
         except (NotRecordableError, NotCompilableError) as reason:
+            self._release(reason)
             return replace(measured, not_compiled=str(reason))
         made["compiled"] = compiled
-        with rng.preserved():
-            seconds = recorded_seconds(compiled)
         return replace(measured, compiled=seconds, compile_seconds=compiled.compile_seconds)
 
 

@@ -35,4 +35,4 @@ def add_tensor(found: hashlib._Hash, name: str, values: Tensor) -> None:  # pyri
     if values.ndim == 0:
         values = values.reshape(1)
     for _, piece in chunks(values.detach()):
-        found.update(piece.contiguous().view(torch.uint8).reshape(-1).numpy().data)
+        found.update(piece.contiguous().reshape(-1).view(torch.uint8).numpy().data)

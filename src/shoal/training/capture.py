@@ -11,6 +11,7 @@ in memory, so views of it are made once, when the graph is bound to it, and not 
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -24,6 +25,7 @@ from torch.fx.node import map_arg
 from shoal.training.branches import COND, branches_of, taken
 from shoal.training.phases import noted
 from shoal.training.program import Program, State
+from shoal.training.recordable import NoAsking
 
 ATEN = torch.ops.aten
 VIEWS: frozenset[Any] = frozenset(
@@ -114,7 +116,7 @@ def record(program: Program, state: State, batch: Sequence[Tensor], hyper: Seque
         inputs, targets, index = tensors[count : count + 3]
         program(shaped(state, tensors[:count]), inputs, targets, index, tensors[count + 3 :])
 
-    with noted(program.model):
+    with noted(program.model), NoAsking():
         graph = make_fx(step)(*flat(state), *batch, *hyper)
     return simplified(graph)
 
@@ -240,7 +242,15 @@ def _copied(graph: fx.Graph) -> fx.Graph:
 
 
 def text(module: fx.GraphModule) -> str:
-    """Return a recording as text, to be compared with another: its operations, branches, and constants' values."""
+    """Return a recording as text, to be compared with another: its operations, branches, and digests of constants."""
     held = {str(node.target): getattr(module, str(node.target)) for node in module.graph.nodes if node.op == "get_attr"}
-    inner = [f"{name} {text(it) if isinstance(it, fx.GraphModule) else it.tolist()}" for name, it in held.items()]
+    inner = [f"{name} {text(it) if isinstance(it, fx.GraphModule) else _digest(it)}" for name, it in held.items()]
     return "\n".join([module.code, *inner])
+
+
+def _digest(value: Any) -> str:
+    """What tells a constant from another: its type, shape and bytes."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided:
+        return repr(value)
+    plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return f"{value.dtype} {list(value.shape)} {hashlib.sha256(plain.numpy().data).hexdigest()}"

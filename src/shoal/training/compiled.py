@@ -73,7 +73,7 @@ def without_factors(module: fx.GraphModule) -> fx.GraphModule:
         with graph.inserting_before(node):
             if node.target in SUMS:
                 this, other = node.args
-                node.args, node.kwargs = (this, graph.call_function(ATEN.mul.Tensor, (other, factors["alpha"]))), {}
+                node.args, node.kwargs = (this, _times(graph, other, factors["alpha"])), {}
             elif node.target in PRODUCTS:
                 this, first, second = node.args
                 product = graph.call_function(PRODUCTS[node.target], (first, second))
@@ -86,6 +86,13 @@ def without_factors(module: fx.GraphModule) -> fx.GraphModule:
                 node.kwargs = {}
     found.recompile()
     return found
+
+
+def _times(graph: fx.Graph, value: Any, factor: Any) -> Any:
+    """What is added may be a number, and so may be what it is multiplied by."""
+    if isinstance(value, fx.Node):
+        return graph.call_function(ATEN.mul.Tensor, (value, factor))
+    return value * factor
 
 
 @lru_cache(maxsize=1)

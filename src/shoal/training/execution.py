@@ -20,6 +20,7 @@ from shoal.training.recorded import RecordedStep
 K = TypeVar("K")
 FEW_STEPS = 200
 """A training of fewer steps is not worth any measurement."""
+EXECUTIONS = ("eager", "captured", "compiled")
 SHORT_SECONDS = 4.0
 """... nor is one of less than so much eager work."""
 MEASURE_SECONDS = 0.12
@@ -51,12 +52,16 @@ class Measured:
     compile_seconds: float | None = None
     refused: str | None = None
     not_compiled: str | None = None
+    taken: str | None = None
+    steps: int = 0
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Measured:
         """Return measurements from plain values; raises ValueError or TypeError where they are none."""
         seconds = [plain.get(name) for name in ("eager", "captured", "compiled", "compile_seconds") if name in plain]
         texts = [plain.get(name) for name in ("refused", "not_compiled")]
+        if plain.get("taken") not in (None, *EXECUTIONS) or type(plain.get("steps", 0)) is not int:
+            raise ValueError("taken, steps: expected an execution and a whole number")
         if not all(value is None or _is_duration(value) for value in seconds) or not _is_duration(plain["heavy"]):
             raise ValueError("seconds: expected finite numbers that are not negative")
         if not all(value is None or isinstance(value, str) for value in texts):
@@ -68,6 +73,25 @@ class Measured:
     def plain(self) -> dict[str, Any]:
         """Return the measurements as plain values."""
         return asdict(self)
+
+    def decided(self, execution: str, steps: int) -> Measured:
+        """Return the measurements with the execution that was taken for so many steps."""
+        return replace(self, taken=execution, steps=steps)
+
+    def taken_for(self, steps: int) -> str | None:
+        """Return which execution another training of about so many steps took: one of an experiment's other seeds."""
+        alike = self.taken is not None and 0 < steps < 10 * self.steps and self.steps < 10 * steps
+        return self.taken if alike else None
+
+    @property
+    def short(self) -> bool:
+        """Whether nothing but an eager step was measured, for its work is too little to gain from."""
+        return self.captured is None and self.refused is None
+
+    def seconds(self, execution: str) -> float:
+        """Return what a step takes by one of the executions that were measured."""
+        found: float | None = getattr(self, execution)
+        return found or 0.0
 
     @property
     def best(self) -> tuple[str, float]:
@@ -105,11 +129,20 @@ def worth_compiling(measured: Measured, steps: int) -> bool:
 
 
 def chosen(measured: Measured, steps: int, *, ready: bool = False) -> Choice:
-    """Return the choice that measurements lead to, for so many steps; `ready`: compiling has been paid for."""
+    """Return the choice that measurements lead to, for so many steps; `ready`: compiling has been paid for.
+
+    What was taken before for about so many steps is taken again, so that every seed of an experiment has one plan.
+    """
     assert measured.eager is not None
+    taken = measured.taken_for(steps)
+    if taken == "eager" and measured.short:
+        why = f"eager; {measured.eager * steps:.1f} s of work is too little to gain from"
+        return Choice("eager", measured.threads, why, measured)
     without = replace(measured, compiled=None)
     compiled = measured.compiled is not None and (ready or worth_compiling(measured, steps))
     name, seconds = (measured if compiled else without).best
+    if taken is not None:
+        name, seconds = taken, measured.seconds(taken)
     told = f"{name}, {_milliseconds(seconds)} a step"
     others = [
         f"{_milliseconds(value)} {other}"
@@ -127,7 +160,7 @@ def chosen(measured: Measured, steps: int, *, ready: bool = False) -> Choice:
         why += f"; it was not compiled: {measured.not_compiled}"
     elif name != "compiled" and measured.compiled is None and measured.captured is not None:
         why += f"; compiling does not pay in {_duration(seconds * steps)} of work"
-    return Choice(name, measured.threads, why, measured)
+    return Choice(name, measured.threads, why, measured if taken is not None else measured.decided(name, steps))
 
 
 def seconds_a_step(perform: Callable[[int], None], device: torch.device) -> float:
@@ -194,6 +227,8 @@ def _is_duration(value: object) -> bool:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def _milliseconds(seconds: float) -> str:

@@ -7,11 +7,13 @@ nothing of the run has changed then.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -19,28 +21,32 @@ from shoal import rng
 from shoal.datasets import Batch
 from shoal.errors import CheckpointError, TrainingError
 from shoal.optim import NamedGroup, Rule
+from shoal.training.attributes import LOSS
 from shoal.training.branches import branches_of, branchless, refused_by_cond
 from shoal.training.capture import bound, flat, record, text
-from shoal.training.compiled import compiled
+from shoal.training.compiled import NotCompilableError, compiled
 from shoal.training.cuda_graph import graphed
 from shoal.training.eager import EagerStep
 from shoal.training.loss_scale import LossScale
 from shoal.training.operations import Returned, Timed, timed
 from shoal.training.program import Program, State, Tree, Unit, units_of
+from shoal.training.recordable import check_graph, check_memory, draws
 from shoal.training.trial import (
     EXACT_SLACK,
     NotRecordableError,
     Outcome,
     Trial,
+    attempted,
     comparable,
     differs,
     disturbed,
     double,
     exact,
+    out_of_memory,
     outcome,
     reason,
+    rounded,
     said,
-    shaken,
 )
 from shoal.training.weights import persistent_buffers
 
@@ -99,10 +105,15 @@ class RecordedStep:
         self.device = self.meter.device
         self.compile_seconds = 0.0
         self.branching = False
+        self.otherwise: Callable[[str], None] | None = None
+        """Where set: is told of batches for whose shape the step cannot be recorded, and they are trained without."""
+        self.pool: Any = None
+        check_memory(eager.model)
         copy = double(eager.model)
         reference = twin(copy)
-        wanted = outcome(reference, trial)
-        _refuse_counters(wanted.counters)
+        with attempted():
+            wanted = outcome(reference, trial)
+        _refuse_counters(wanted)
         self.meter.prepare(reference.meter)
         groups = [without(group, wanted.idle) for group in recording.groups]
         groups = [group for group in groups if group.names]
@@ -158,6 +169,9 @@ class RecordedStep:
                     parameters[name].data = view
         for name, parameter in self.program.model.named_parameters():
             parameter.data = parameters[name].data
+        buffers = dict(self.model.named_buffers())
+        for name, buffer in self.program.model.named_buffers():
+            buffer.data = buffers[name].data
         self.trial = replace(self.trial, batches=())
 
     def upload(self, rows: list[list[float]]) -> Sequence[Hyper]:
@@ -315,14 +329,22 @@ class RecordedStep:
             for turn in range(1 + twice):
                 disturbed(turn)
                 self.trial.seed(0)
+                stood = _stands()
                 try:
                     graphs.append(record(self.program, cloned(self.state), tensors, hyper))
                 except Exception as error:  # the boundary to the user's code: what it does may fail in any way
                     raise NotRecordableError(reason(error)) from error
+                for name, before in stood.items():
+                    if _stands()[name] != before:
+                        raise NotRecordableError(
+                            f"it draws from {name}'s generator, and a recording would repeat one draw: torch's own "
+                            "are recorded"
+                        )
+                check_graph(graphs[-1], copy=self.program.model, apart=self.model)
         if twice and text(graphs[0]) != text(graphs[1]):
             raise NotRecordableError(
-                "two recordings of a step differ, so it depends on something else than its tensors (a counter, or a "
-                "draw from Python's or NumPy's generator)"
+                "two recordings of a step differ, so it depends on something else than its tensors (a counter, say, or "
+                "a tensor that is no buffer)"
             )
         self.branching = bool(branches_of(graphs[0]))
         return branchless(graphs[0]) if self.device.type == "cuda" else graphs[0]
@@ -352,12 +374,16 @@ class RecordedStep:
         except NotRecordableError:
             raise
         except Exception as error:  # the boundary to operations that can be recorded and not replayed
-            raise NotRecordableError(f"it could not be replayed ({said(error)})") from error
+            why = reason(error) if out_of_memory(error) else f"it could not be replayed ({said(error)})"
+            raise NotRecordableError(why) from error
         found = Outcome(before, self._weights(clones), float(clones["meter"]["loss"]))
         apart = differs(found, wanted, wanted, tolerance=tolerance)
         if apart is not None:  # by rounding, perhaps: how far that goes costs another trial
-            apart = differs(found, wanted, outcome(twin(shaken(double(self.model))), self.trial), tolerance=tolerance)
-        if apart is not None and self.objective.precision == "fp32":  # or by that of the eager step
+            near = rounded(self.model, twin, self.trial, precision=self.objective.precision)
+            apart = differs(found, wanted, near, tolerance=tolerance)
+        if (
+            apart is not None and self.objective.precision == "fp32" and not draws(graph)
+        ):  # or by that of the eager step
             truth = exact(self.model, twin, self.trial)
             if truth is not None and comparable(wanted, truth):
                 apart = differs(found, truth, wanted, tolerance=tolerance, slack=EXACT_SLACK)
@@ -375,7 +401,10 @@ class RecordedStep:
 
         else:
             replay = bound(graph, state)
-        return graphed(replay, tensors, keep=flat(state)) if self.device.type == "cuda" else replay
+        if self.device.type != "cuda":
+            return replay
+        self.pool = self.pool or torch.cuda.graph_pool_handle()
+        return graphed(replay, tensors, keep=flat(state), pool=self.pool)
 
     def _compiled(self, graph: fx.GraphModule, batch: Batch, rest: Sequence[Tensor]) -> Callable[..., Any]:
         key = _shape(batch)
@@ -388,14 +417,29 @@ class RecordedStep:
     def _another_shape(self, batch: Batch, hyper: Hyper) -> Callable[..., Any]:
         """Record a step for batches of a shape that has not been seen: the last of an epoch, usually."""
         assert self.replays, "adopt() comes before the first step"
-        if len(self.replays) == MOST_SHAPES:
-            raise TrainingError(
-                f"batches come in more than {MOST_SHAPES} shapes, the last of {list(batch.inputs.shape)}: expected "
-                "a few that recur, since each is recorded. Set execution=eager, or pad examples to one shape."
-            )
+        if len(self.replays) >= MOST_SHAPES:
+            if self.otherwise is None:
+                raise TrainingError(
+                    f"batches come in more than {MOST_SHAPES} shapes, the last of {list(batch.inputs.shape)}: expected "
+                    "a few that recur, since each is recorded. Set execution=eager, or pad examples to one shape."
+                )
+            if len(self.replays) == MOST_SHAPES:
+                self.otherwise(
+                    f"batches come in more than {MOST_SHAPES} shapes, the last of {list(batch.inputs.shape)}: those of "
+                    "further shapes run eagerly."
+                )
+            self.replays[_shape(batch)] = self._unrecorded
+            return self._unrecorded
         try:
             self.replays[_shape(batch)] = replay = self._recorded_for(batch, hyper.tensors, self.state)
-        except NotRecordableError as error:
+        except (NotRecordableError, NotCompilableError) as error:
+            if self.otherwise is not None:
+                self.otherwise(
+                    f"a batch of shape {list(batch.inputs.shape)} came, and the step cannot be recorded for it: "
+                    f"{error}. Batches of this shape run eagerly."
+                )
+                self.replays[_shape(batch)] = self._unrecorded
+                return self._unrecorded
             raise TrainingError(
                 f"a batch of shape {list(batch.inputs.shape)} came, and the step cannot be recorded for it: {error}. "
                 "Set execution=eager."
@@ -405,10 +449,16 @@ class RecordedStep:
     def _recorded_for(self, batch: Batch, hyper: Sequence[Tensor], state: State) -> Callable[..., Any]:
         """Return what performs steps on batches of such a shape; generators stay where this step's seed put them."""
         where = [generator.get_state() for generator in self.trial.generators]
-        replay = self._bound(self._recorded(batch, hyper, twice=False), batch, state)
-        for generator, standing in zip(self.trial.generators, where, strict=True):
-            generator.set_state(standing)
-        return replay
+        try:
+            return self._bound(self._recorded(batch, hyper, twice=False), batch, state)
+        finally:
+            for generator, standing in zip(self.trial.generators, where, strict=True):
+                generator.set_state(standing)
+
+    def _unrecorded(self, inputs: Tensor, targets: Tensor, index: Tensor, *hyper: Tensor) -> None:
+        """Perform the step that is recorded elsewhere, as Python runs it: the same operations on the same state."""
+        with torch.inference_mode(False):
+            self.program(self.state, inputs, targets, index, hyper)
 
     def _weights(self, state: State) -> Tree:
         named = {
@@ -423,13 +473,28 @@ def without(group: NamedGroup, idle: Collection[str]) -> NamedGroup:
     return replace(group, names=tuple(name for name in group.names if name not in idle))
 
 
-def _refuse_counters(names: Sequence[str]) -> None:
+def _refuse_counters(wanted: Outcome) -> None:
     """Raise NotRecordableError where a model keeps count by itself: a recording has the numbers of one step."""
-    if names:
+    if wanted.counters == (LOSS,):
         raise NotRecordableError(
-            f"the model changes {', '.join(names)} from step to step, which a recording would leave as it was: "
-            "buffers are recorded"
+            "the loss function changes what it keeps in Python from step to step, which a recording would leave as it "
+            "was"
         )
+    if wanted.counters:
+        raise NotRecordableError(
+            f"the model changes {', '.join(wanted.counters)} from step to step, which a recording would leave as it "
+            "was: buffers are recorded"
+        )
+    if wanted.replaced:
+        raise NotRecordableError(
+            f"the model puts another tensor in the place of its buffer {wanted.replaced[0]} at every step, which a "
+            "recording would leave as it was: write to it in place"
+        )
+
+
+def _stands() -> dict[str, object]:
+    """Where the generators stand that only Python code draws from."""
+    return {"Python": random.getstate(), "NumPy": repr(np.random.get_state(legacy=False))}  # noqa: NPY002
 
 
 def cloned(state: State) -> State:

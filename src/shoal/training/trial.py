@@ -6,10 +6,11 @@ import copy
 import math
 import random
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from shoal import rng
 from shoal.datasets import Batch
 from shoal.errors import ShoalError
+from shoal.training.attributes import Facts, kept, moved
 from shoal.training.eager import EagerStep
-from shoal.training.weights import weights_of
+from shoal.training.weights import alike, weights_of
 
 Tree = dict[str, Tensor]
 
@@ -31,8 +33,11 @@ EXACT_SLACK = 2.0
 OWN_SHARE = 0.1
 """How far from where eager steps lead one tensor alone may end, as a share of its way: what matters little in the whole
 network must move too."""
-PLAIN = (bool, int, float, str)
-"""Values of Python's that a model may keep count by."""
+MOST_SHARE = 0.05
+"""How far from where eager steps lead all weights may end, as a share of their way, where that is not rounding."""
+BITS = {"fp32": 23, "tf32": 10, "bf16": 7, "fp16": 10}
+"""Binary places of the numbers that are multiplied."""
+NO_MEMORY = "there is not enough memory to try it out beside the model"
 
 
 class NotRecordableError(ShoalError):
@@ -70,14 +75,15 @@ def copied(batch: Batch) -> Batch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a trial ended: weights by name, the sum of losses, which parameters never had a gradient, and by which
-    attributes, plain values of Python's, the model keeps count."""
+    """Where a trial ended: weights by name, the sum of losses, which parameters never had a gradient, by which values
+    of Python's the model keeps count, and in the place of which buffers it puts other tensors."""
 
     before: Tree
     after: Tree
     loss: float
     idle: frozenset[str] = frozenset()
     counters: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
 
 
 def double(model: nn.Module) -> nn.Module:
@@ -97,11 +103,13 @@ def outcome(eager: EagerStep, trial: Trial) -> Outcome:
     def note(parameter: Tensor) -> None:
         had.add(names[id(parameter)])
 
-    attributes: list[dict[str, Any]] = []
+    attributes: list[Facts] = []
+    buffers: list[Tree] = []
 
     def perform(batch: Batch, hyper: Sequence[float]) -> None:
         eager(batch, hyper)
-        attributes.append(_attributes(eager.model))
+        attributes.append(kept(eager.model, eager.objective.loss))
+        buffers.append(dict(eager.model.named_buffers()))
 
     hooks: list[Any] = [parameter.register_post_accumulate_grad_hook(note) for parameter in eager.trained]
     trial.run(perform)
@@ -109,34 +117,45 @@ def outcome(eager: EagerStep, trial: Trial) -> Outcome:
         hook.remove()
     idle = frozenset(names[id(parameter)] for parameter in eager.trained) - had
     after = {name: value.detach().clone() for name, value in weights_of(eager.model).items()}
-    return Outcome(before, after, float(eager.meter.loss), idle, _moving(attributes))
+    return Outcome(before, after, float(eager.meter.loss), idle, moved(attributes), _replaced(buffers))
 
 
-def _attributes(model: nn.Module) -> dict[str, Any]:
-    """The attributes of a model's modules that are plain values of Python's, by path."""
-    modules = cast("Iterable[tuple[str, nn.Module]]", model.named_modules())
-    return {
-        f"{path}.{key}" if path else key: value
-        for path, module in modules
-        for key, value in vars(module).items()
-        if type(value) in PLAIN
-    }
+def _replaced(buffers: Sequence[Tree]) -> tuple[str, ...]:
+    """The buffers in whose place another tensor of other values was put after the first step."""
+    first = buffers[0]
+    return tuple(
+        name
+        for name, value in buffers[-1].items()
+        if name not in first or (first[name] is not value and not alike(first[name], value))
+    )
 
 
-def _moving(attributes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """The attributes that differ between the first step, which may set up what is kept, and the last one."""
-    first, last = attributes[0], attributes[-1]
-    return tuple(name for name, value in last.items() if name not in first or first[name] != value)
-
-
-def shaken(model: nn.Module) -> nn.Module:
-    """Return a model with its parameters changed in about the last bit, in place: what rounding alone does."""
+def shaken(model: nn.Module, *, bits: int = 23) -> nn.Module:
+    """Return a model with its parameters changed in about the last of so many bits, in place: what rounding does."""
+    last = 2.0**-bits
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             signs = torch.rand(parameter.shape, generator=generator).lt(0.5).to(parameter.device)
-            parameter.mul_(torch.where(signs, 1 - LAST_BIT, 1 + LAST_BIT).to(parameter.dtype))
+            parameter.mul_(torch.where(signs, 1 - last, 1 + last).to(parameter.dtype))
     return model
+
+
+def rounded(model: nn.Module, twin: Callable[[nn.Module], EagerStep], trial: Trial, *, precision: str) -> Outcome:
+    """Return where a trial ends whose weights began about the last bit of a precision away from the model's own.
+
+    Where products are of few bits that is far beside the way of three steps: what it began with is taken off again.
+    """
+    bits = BITS[precision]
+    if bits == BITS["fp32"]:
+        return outcome(twin(shaken(double(model))), trial)
+    own = weights_of(model)
+    found = outcome(twin(shaken(double(model), bits=bits + 1)), trial)
+    after = {
+        name: value - (found.before[name] - own[name].detach()) if value.is_floating_point() else value
+        for name, value in found.after.items()
+    }
+    return replace(found, after=after)
 
 
 def exact(model: nn.Module, twin: Callable[[nn.Module], EagerStep], trial: Trial) -> Outcome | None:
@@ -177,12 +196,12 @@ def differs(found: Outcome, wanted: Outcome, shook: Outcome, *, tolerance: float
         _distance(*pair)
         for pair in ((found.after, wanted.after), (wanted.before, wanted.after), (shook.after, wanted.after))
     )
-    if not apart <= 20 * tolerance * way + slack * rounding:
+    if not apart <= min(20 * tolerance, MOST_SHARE) * way + slack * rounding:
         return "it leads to other weights than the eager step"
     for name, value in wanted.after.items():
         apart, way, rounding = (_distance({name: value}, tree) for tree in (found.after, wanted.before, shook.after))
         bits = SLACK * LAST_BIT * _distance({name: torch.zeros_like(value)}, {name: value})
-        if not apart <= max(OWN_SHARE, 20 * tolerance) * way + slack * rounding + bits:
+        if not apart <= OWN_SHARE * way + slack * rounding + bits:
             return f"it leads to another {name} than the eager step"
     return None
 
@@ -197,11 +216,14 @@ def _alike(found: float, wanted: float, shook: float, tolerance: float, slack: f
 def _distance(first: Tree, second: Tree) -> float:
     """The norm of the difference of two sets of weights."""
     squares = [
-        float((value.double() - second[name].double()).square().sum())
-        for name, value in first.items()
-        if value.is_floating_point()
+        float(_apart(value, second[name]).square().sum()) for name, value in first.items() if value.is_floating_point()
     ]
     return sum(squares) ** 0.5
+
+
+def _apart(first: Tensor, second: Tensor) -> Tensor:
+    """The difference of two tensors; a mask of minus infinities is like itself."""
+    return torch.where(first == second, 0.0, first.double() - second.double())
 
 
 def disturbed(purpose: int) -> None:
@@ -210,8 +232,39 @@ def disturbed(purpose: int) -> None:
     np.random.seed(purpose)  # noqa: NPY002  (the global state that user code draws from)
 
 
+@contextmanager
+def attempted() -> Generator[None]:
+    """Turn what fails in the block, which trains a copy of the model, into NotRecordableError; errors of Shoal go on.
+
+    What fails in the model itself fails again where it is trained, and is said there.
+    """
+    try:
+        yield
+    except ShoalError:
+        raise
+    except Exception as error:  # the boundary to the user's code
+        if out_of_memory(error):
+            raise NotRecordableError(NO_MEMORY) from None
+        raise NotRecordableError(f"a copy of the model cannot be trained{_place(error)} ({said(error)})") from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory, of a device or of the machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(
+        words in text for words in ("can't allocate memory", "not enough memory", "out of memory")
+    )
+
+
 def reason(error: Exception) -> str:
     """Return why recording failed, as a clause with the line of the user's where it did."""
+    if isinstance(error, NotRecordableError):
+        what, colon, advice = str(error).partition(": ")
+        return f"{what}{_place(error)}{colon}{advice}"
+    if out_of_memory(error):
+        return NO_MEMORY
     if "get value out of a tracing tensor" in str(error) or "data-dependent" in str(error).lower():
         return f"Python asks for the value of a tensor in the step{_place(error)}: torch.cond records such a branch"
     return f"it could not be recorded{_place(error)} ({said(error)})"
@@ -219,13 +272,16 @@ def reason(error: Exception) -> str:
 
 def _place(error: Exception) -> str:
     """Where the user's own code was, whatever it called."""
-    ours = (Path(torch.__file__).parent, Path(__file__).parents[1])
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not any(Path(frame.filename).is_relative_to(folder) for folder in ours) and frame.filename.endswith(".py")
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
     return f" ({frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+
+
+def _is_users(file: str) -> bool:
+    """Whether a file is neither Shoal's, nor torch's, nor of Python's own library."""
+    ours = Path(torch.__file__).parent, Path(__file__).parents[1]
+    if not file.endswith(".py") or any(Path(file).is_relative_to(folder) for folder in ours):
+        return False
+    return "site-packages" in file or not Path(file).is_relative_to(Path(traceback.__file__).parent)
 
 
 def said(error: Exception) -> str:

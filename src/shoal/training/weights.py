@@ -43,6 +43,15 @@ def load_weights(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
             value.copy_(saved[name])
 
 
+def alike(first: Tensor, second: Tensor) -> bool:
+    """Return whether two tensors have the same values; NaN is like itself."""
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    if torch.equal(first, second):
+        return True
+    return bool(((first == second) | ((first != first) & (second != second))).all())
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Generator[None]:
     """Put a model into eval mode and back; what was in eval mode before (a frozen norm, say) stays there."""
