@@ -57,9 +57,11 @@ def test_a_full_disk_is_found_before_training(tmp_path: Path) -> None:
 @pytest.mark.faults
 @pytest.mark.usefixtures("namespaces")
 def test_a_disk_that_fills_up_fails_the_run_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
-    words = "digits_mlp model.width=2048 budget.epochs=6 checkpoint.every=1 --runs"
+    words = "digits_mlp model.width=2048 budget.epochs=40 checkpoint.every=1 --runs"
     script = f"""
-        mkdir {tmp_path}/small && mount -t tmpfs -o size=3000k none {tmp_path}/small &&
+        mkdir {tmp_path}/small && mount -t tmpfs -o size=8000k none {tmp_path}/small
+        (until ls {tmp_path}/small/runs/*/seed-0/checkpoints/step-00000039; do sleep 0.01; done
+         dd if=/dev/zero of={tmp_path}/small/fill bs=1k count=8000) > /dev/null 2>&1 &
         "$PYTHON" -m shoal train {words} {tmp_path}/small/runs > {tmp_path}/out 2> {tmp_path}/err; code=$?
         cp -r {tmp_path}/small/runs {tmp_path}/copy; exit $code
     """
@@ -72,6 +74,7 @@ def test_a_disk_that_fills_up_fails_the_run_and_keeps_the_last_checkpoint(tmp_pa
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "failed"
     assert not list((folder / "checkpoints").glob("*.tmp-*"))
+    assert record["steps"] < 40 * 39, "it is found soon, not at the end"
     resumed = subprocess.run(
         [sys.executable, "-m", "shoal", "train", *words.split(), str(tmp_path / "copy")],
         capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
