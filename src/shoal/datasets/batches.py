@@ -6,7 +6,8 @@ at any of them and a loop written by hand can use them too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -56,6 +57,17 @@ class Batches(Protocol):
     def start(self, at: Position = START) -> Iterator[Batch]:
         """Yield the batches from `at` on: epoch after epoch without end in training, one pass in evaluation."""
         ...
+
+
+@contextmanager
+def closed(stream: Iterator[Batch]) -> Generator[Iterator[Batch]]:
+    """Close a stream of batches at the end, which stops its workers; a traceback would keep it alive otherwise."""
+    try:
+        yield stream
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from shoal import rng
-from shoal.datasets.batches import START, Batch, Batches, Position
+from shoal.datasets.batches import START, Batch, Batches, Position, closed
 from shoal.datasets.examples import Stream
 from shoal.datasets.items import Item, as_pair, collate
 from shoal.datasets.workers import Fetched, as_it_is, following, portable, prepare_worker, running
@@ -185,13 +185,10 @@ def beginning(batches: Batches) -> Generator[Iterator[Batch]]:
     """
     bookmark = batches.bookmark if isinstance(batches, StreamBatches) else None
     before = None if bookmark is None else bookmark.state_dict()
-    stream: Any = batches.start(START)
     try:
-        yield stream
+        with closed(batches.start(START)) as stream:
+            yield stream
     finally:
-        close = getattr(stream, "close", None)
-        if close is not None:
-            close()
         if bookmark is not None and before is not None:
             bookmark.load_state_dict(before)
 

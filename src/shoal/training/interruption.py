@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 
-from shoal.datasets import START, Batch, Batches, Position
+from shoal.datasets import START, Batch, Batches, Position, closed
 from shoal.training.pulse import Pulse
 
 
@@ -31,14 +30,3 @@ class Watched:
                 if self.pulse.asked is not None:
                     raise Interrupted(self.pulse.asked)
                 yield batch
-
-
-@contextmanager
-def closed(stream: Iterator[Batch]) -> Generator[Iterator[Batch]]:
-    """Close a stream of batches at the end, which stops its workers; a traceback would keep it alive otherwise."""
-    try:
-        yield stream
-    finally:
-        close = getattr(stream, "close", None)
-        if close is not None:
-            close()

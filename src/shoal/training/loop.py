@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from shoal.datasets import START, Batches, Position
+from shoal.datasets import START, Batches, Position, closed
 from shoal.errors import NonFiniteError
 from shoal.training.agenda import Agenda
 from shoal.training.evaluation import as_row
-from shoal.training.interruption import Interrupted, Watched, closed
+from shoal.training.interruption import Interrupted, Watched
 from shoal.training.pulse import Pulse
 from shoal.training.seams import AVERAGED, Callback, Engine, Evaluation, Hypers, Recorder, Row
 
