@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shoal.assembly import Objects, Screen, conduct
+from shoal.assembly import Objects, Screen, Workshop, conduct
 from shoal.assembly.decisions import Decision, accumulate, follows, lr_factor, recorded
 from shoal.checkpoints import newest
 from shoal.errors import NonFiniteError, OutOfMemoryError
@@ -146,6 +147,22 @@ def test_memory_that_runs_out_halves_the_parts_of_a_batch_where_that_is_allowed(
     assert all(torch.equal(value, final(told)[name]) for name, value in final(folder).items())
     resumed, _ = train(tmp_path / "halved", "guard.memory=halve", model=Hungry)
     assert resumed == folder
+
+
+def test_the_memory_of_the_engine_that_ran_out_is_free_before_there_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, engine = list[weakref.ref[Any]](), Workshop.engine
+
+    def counted(self: Workshop, *arguments: Any) -> Any:
+        assert [ref() for ref in made] == [None] * len(made)
+        found = engine(self, *arguments)
+        made.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(Workshop, "engine", counted)
+    train(tmp_path, "guard.memory=halve", model=Hungry)
+    assert len(made) == 3
 
 
 def test_memory_that_runs_out_says_what_to_do(tmp_path: Path) -> None:

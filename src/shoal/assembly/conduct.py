@@ -6,6 +6,7 @@ ends a training, `run.json` says what and why.
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import sys
@@ -97,8 +98,8 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
             if sentence := changes_since(runs, workshop.identity, workshop.recipe.seed, path=path):
                 screen.say(sentence)
         with matmul_precision(workshop.recipe.precision):  # under which a step is recorded too
-            recorder, engine = _open(workshop, folder, screen)
-            _train(workshop, folder, recorder, engine, screen, pulse)
+            recorder, *engine = _open(workshop, folder, screen)
+            _train(workshop, folder, recorder, engine.pop(), screen, pulse)  # it is held nowhere else
     except BaseException as error:
         _failed(folder, recorder, screen, error)
         raise
@@ -209,9 +210,16 @@ def _train(
             decision = _decision(error, workshop)
             if decision is None:
                 raise
-            engine = _go_back(decision, workshop, folder, engine, screen)
-            at, loaded = recorder.resume(engine, callbacks, workshop.decisions)
-            screen.begin(step=at.step, total=workshop.agenda.total)
+        _record_decision(decision, workshop, folder, screen)  # by now nothing holds what the error's traceback held
+        if decision.accumulate is not None:
+            plan = engine.plan
+            del engine
+            gc.collect()
+            if workshop.device.type == "cuda":
+                torch.cuda.empty_cache()
+            engine = workshop.engine(plan, workshop.stepping.step(plan.execution, screen.say))
+        at, loaded = recorder.resume(engine, callbacks, workshop.decisions)
+        screen.begin(step=at.step, total=workshop.agenda.total)
     screen.end()
     recorder.settle()
     if ending.kind != "interrupted":
@@ -247,21 +255,12 @@ def _decision(error: NonFiniteError | OutOfMemoryError, workshop: Workshop) -> D
     return halve(error, guard, workshop.batch_size, accumulate(decisions, workshop.recipe.accumulate))
 
 
-def _go_back(
-    decision: Decision, workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen: Screen
-) -> SoloEngine:
-    """Record a decision, which from then on holds, and return the engine that follows it."""
+def _record_decision(decision: Decision, workshop: Workshop, folder: RunFolder, screen: Screen) -> None:
+    """Record a decision, which from then on holds."""
     screen.end()
     workshop.decisions.append(decision)
     record.update(folder, guard=[each.plain() for each in workshop.decisions])
     screen.say(decision.said)
-    if decision.accumulate is None:
-        return engine
-    plan = engine.plan
-    del engine
-    if workshop.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return workshop.engine(plan, workshop.stepping.step(plan.execution, screen.say))
 
 
 def _trial_save(folder: RunFolder, recorder: RunRecorder, engine: SoloEngine, callbacks: list[Callback]) -> None:
