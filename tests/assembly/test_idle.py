@@ -47,6 +47,13 @@ IDLE: list[tuple[list[str], str, list[str]]] = [
         r"patience = 0: .* takes 2 evaluations, .* there are 1 before the end: expected 2 at least\. Evaluate more",
         ["evaluate.every=14"],
     ),
+    (
+        ["guard.rewind_lr=0.1"],
+        r"guard\.rewind_lr = 0\.1: it matters under guard\.action=rewind, and guard\.action = stop\. Set that too, or",
+        ["guard.action=rewind"],
+    ),
+    (["guard.rewind_every=5", "guard.action=skip"], r"guard\.rewind_every = 5: .* = skip\.", ["guard.action=rewind"]),
+    (["guard.limit=2"], r"guard\.limit = 2: it matters under guard\.action=skip or rewind", ["guard.action=skip"]),
 ]
 
 

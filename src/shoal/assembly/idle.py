@@ -14,6 +14,7 @@ from shoal.errors import RecipeError
 from shoal.recipe import Recipe
 from shoal.recipe.optimizer_parts import OptimizerPart, Sgd
 from shoal.recipe.schedule_parts import Plateau
+from shoal.recipe.schema import Guard
 from shoal.schedules.drops import passed
 from shoal.schedules.span import LONGER
 from shoal.training import Agenda
@@ -25,6 +26,7 @@ def refuse_idle(recipe: Recipe, agenda: Agenda) -> None:
         *_of_optimizer(recipe.optimizer),  # pyright: ignore[reportArgumentType]
         *_of_regularisation(recipe),
         *_of_schedules(recipe, agenda),
+        *_of_guard(recipe.guard),
     ):
         raise RecipeError(sentence)
 
@@ -56,6 +58,17 @@ def _of_regularisation(recipe: Recipe) -> Iterator[str]:
             yield (
                 f"regularise.{key} = {value:g}: it mixes the examples of a batch, and batch_size = 1: expected at "
                 f"least 2. Take larger batches, or leave out regularise.{key}."
+            )
+
+
+def _of_guard(part: Guard) -> Iterator[str]:
+    given = {key: getattr(part, key) for key in ("rewind_every", "rewind_lr", "limit")}
+    for key, value in given.items():
+        needed = ("skip", "rewind") if key == "limit" else ("rewind",)
+        if value != Guard.model_fields[key].default and part.action not in needed:
+            yield (
+                f"guard.{key} = {value:g}: it matters under guard.action={' or '.join(needed)}, and guard.action = "
+                f"{part.action}. Set that too, or leave out guard.{key}."
             )
 
 
