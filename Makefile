@@ -28,8 +28,8 @@ format: $(READY)  ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-test: $(READY)  ## the doctests of src, and the tests; ARGS goes to pytest
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY)  ## the doctests of src, and the tests, a process a core; ARGS goes to pytest
+	$(BIN)/python -m pytest --numprocesses=logical --dist=worksteal $(ARGS)
 
 check: lint test  ## lint, then test
 

@@ -116,7 +116,7 @@ def test_cond_is_recorded_under_any_optimizer_and_evaluates_afterwards(name: str
     step.adopt()
     assert len(branches_of(step.graph)) == 4
     assert sum(node.target is COND for node in step.graph.graph.nodes) == 2
-    assert not any(unit.joined for unit in step.units)  # torch.cond takes no tensors that share memory
+    assert not any(unit.joined for unit in step.program.units)  # torch.cond takes no tensors that share memory
     with torch.inference_mode():
         assert work.model(torch.ones(2, 3)).shape == (2, 2)
 

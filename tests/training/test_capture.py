@@ -13,7 +13,8 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from shoal.training.capture import FUNCTIONS, METHODS, bound, direct, flat, shaped, simplified, text
-from shoal.training.recorded import RecordedStep, cloned
+from shoal.training.recorded import RecordedStep
+from shoal.training.step_state import cloned
 
 ATEN = torch.ops.aten
 State = dict[str, dict[str, Tensor]]
@@ -261,7 +262,7 @@ def test_a_replay_is_the_recording_itself_bit_for_bit() -> None:
     training = Training({"optimizer": {"name": "adamw"}, "regularise": {"clip_percentile": 50.0}}, model=network(0.4))
     step = training.stepping.recorded("captured")
     assert isinstance(step, RecordedStep)
-    first, second = cloned(step.state), cloned(step.state)
+    first, second = cloned(step.state.trees), cloned(step.state.trees)
     replay = bound(step.graph, first)
     for number, (batch, hyper) in enumerate(step.trial.batches):
         rest = [batch.inputs, batch.targets, batch.index, *step.upload([list(hyper)])[0].tensors]

@@ -13,7 +13,8 @@ from shoal import optim
 from shoal.recipe import parse
 from shoal.training.capture import flat
 from shoal.training.program import JOINED_NUMBERS, Unit, units_of
-from shoal.training.recorded import RecordedStep, cloned
+from shoal.training.recorded import RecordedStep
+from shoal.training.step_state import cloned
 
 
 def units(model: nn.Module, **keys: Any) -> list[Unit]:
@@ -79,7 +80,7 @@ def test_multipliers_and_schedules_reach_the_units_they_are_meant_for() -> None:
     }  # fmt: skip
     step = Training(keys).stepping.recorded("captured")
     values = {"lr": torch.tensor(0.3), "momentum": torch.tensor(0.8)}
-    for unit in step.units:
+    for unit in step.program.units:
         found = step.program._hypers(values, unit.group)
         rate = 0.15 if unit.names[0].startswith("4.") else 0.3
         decay = {"0.weight": 0.6, "4.weight": 0.2}.get(unit.names[0], 0.0)
@@ -95,7 +96,7 @@ def test_a_step_whose_loss_is_not_finite_leaves_weights_slots_and_clock(name: st
     training = Training({"optimizer": {"name": name}}, model=nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)))
     step: RecordedStep = training.stepping.recorded("captured")
     program = step.program if fused else type(step.program)(**{**vars(step.program), "fused": False})
-    state = cloned(step.state)
+    state = cloned(step.state.trees)
     (batch, hyper), *_ = step.trial.batches
     tensors = step.upload([list(hyper)])[0].tensors
     program(state, batch.inputs, batch.targets, batch.index, tensors)
@@ -112,7 +113,7 @@ def test_a_step_whose_loss_is_not_finite_leaves_weights_slots_and_clock(name: st
 def test_the_fused_update_is_the_pure_one_to_rounding() -> None:
     training = Training({"optimizer": {"name": "adamw"}})
     step = training.stepping.recorded("captured")
-    fused, pure = cloned(step.state), cloned(step.state)
+    fused, pure = cloned(step.state.trees), cloned(step.state.trees)
     other = type(step.program)(**{**vars(step.program), "fused": False})
     for batch, hyper in step.trial.batches:
         tensors = step.upload([list(hyper)])[0].tensors

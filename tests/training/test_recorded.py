@@ -82,7 +82,7 @@ def test_a_run_goes_on_under_another_execution(optimizer: str, joined: bool, mon
     keys = {"optimizer": OPTIMIZERS[optimizer]}
     captured = Training(keys, model=Everything(), execution="captured")
     whole, eager = (Training(keys, model=Everything()) for _ in range(2))
-    assert any(unit.joined for unit in recorded(captured).units) == joined
+    assert any(unit.joined for unit in recorded(captured).program.units) == joined
     steps(captured, 5)
     steps(whole, 5)
     halves = plain(captured.engine.state_dict()), plain(whole.engine.state_dict())

@@ -60,32 +60,12 @@ def test_run(
     run does not have, RecipeError for a precision that the device lacks.
     """
     facts = record.read(folder)
-    known: dict[str, Any] = facts.get("data") or {}
-    recipe = with_path(recipe_of(folder), path or known.get("path"))
+    recipe = with_path(recipe_of(folder), path or _known(facts).get("path"))
     model = network(folder, objects)
     measured_weights = _measured(kept(folder), split, weights)
     _refuse_missing(folder, recipe, objects, facts, path)
-    same = path is None and recipe.dataset.name != "text"  # a text may have been read with the tokens of another run
     own = objects if path is None else replace(objects, dataset=None)  # a path says that other data are meant
-    data = _data(recipe, own, None if same else known.get("encoding"))
-    recorded = known.get("digest")
-    if path is None and recorded != data.digest:
-        advice = "To test on other data, say so: dataset.path=PATH."
-        if objects.dataset is not None:
-            advice = "Pass those of the training; for other data, run.model() predicts."
-        raise DataError(
-            f"the data are not those that {folder.label} was trained on (content {data.digest[:12]}, then "
-            f"{str(recorded)[:12]}). {advice}"
-        )
-    measured = split
-    if path is not None and split == "test" and split not in data.splits:  # other data without splits: all of them
-        data = _data(_uncut(recipe), own, None if same else known.get("encoding"))
-        measured = "train" if set(data.splits) == {"train"} else split
-    if measured not in data.splits:
-        raise DataError(
-            f"{recipe.dataset.name} has no {split} split; it has: {', '.join(data.splits)}. Say which: "
-            f"split={list(data.splits)[-1]}."
-        )
+    data, measured = _split(folder, recipe, own, facts, split=split, other=path is not None)
     where = choose(device)
     computed = _precision(precision or recipe.precision)
     check_precision(computed, where)
@@ -115,6 +95,40 @@ def test_run(
             load_weights(model, tree)
             metrics |= as_row(name, evaluate(forward, task, batches, seed=recipe.seed))
     return Tested(metrics, {name: kind for name, (kind, _) in measured_weights.items()})
+
+
+def _split(
+    folder: RunFolder, recipe: Recipe, objects: Objects, facts: Mapping[str, Any], *, split: str, other: bool
+) -> tuple[Data, str]:
+    """Return the data, those of the training or `other` ones, and which of its splits is to be measured."""
+    known = _known(facts)
+    same = not other and recipe.dataset.name != "text"  # a text may have been read with the tokens of another run
+    encoding = None if same else known.get("encoding")
+    data = _data(recipe, objects, encoding)
+    if not other and known.get("digest") != data.digest:
+        advice = "To test on other data, say so: dataset.path=PATH."
+        if objects.dataset is not None:
+            advice = "Pass those of the training; for other data, run.model() predicts."
+        raise DataError(
+            f"the data are not those that {folder.label} was trained on (content {data.digest[:12]}, then "
+            f"{str(known.get('digest'))[:12]}). {advice}"
+        )
+    measured = split
+    if other and split == "test" and split not in data.splits:  # other data without splits: all of them
+        data = _data(_uncut(recipe), objects, encoding)
+        measured = "train" if set(data.splits) == {"train"} else split
+    if measured not in data.splits:
+        raise DataError(
+            f"{recipe.dataset.name} has no {split} split; it has: {', '.join(data.splits)}. Say which: "
+            f"split={list(data.splits)[-1]}."
+        )
+    return data, measured
+
+
+def _known(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the record says of the data."""
+    known: Mapping[str, Any] = facts.get("data") or {}
+    return known
 
 
 def _measured(trained: Kept, split: str, wanted: str | None) -> dict[str, tuple[Weights, Mapping[str, Tensor]]]:

@@ -21,6 +21,7 @@ from shoal.optim.schedule_free import is_averaging, point_average
 from shoal.optim.spectral_norms import spectral_vectors
 from shoal.optim.state import group_state, load_group_state, load_named_state, named_state
 from shoal.optim.table import BUILDERS, RULES, SYNCHRONISES, build, default_schedules, hypers_of, register, rule_of
+from shoal.optim.unwrapped import step_of
 from shoal.optim.writers import base_value, hyper_name, writers
 
 __all__ = [
@@ -61,5 +62,6 @@ __all__ = [
     "register",
     "rule_of",
     "spectral_vectors",
+    "step_of",
     "writers",
 ]

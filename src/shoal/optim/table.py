@@ -17,6 +17,7 @@ from shoal.errors import RecipeError
 from shoal.optim import adafactor, adam, adam_kin, lbfgs, lion, muon, scaled, schedule_free, sgd
 from shoal.optim.groups import parameter_groups
 from shoal.optim.rule import Rule
+from shoal.optim.unwrapped import without_compiler
 from shoal.optim.writers import hyper_name
 from shoal.recipe.fields import Part, marks
 from shoal.recipe.optimizer_parts import OptimizerPart
@@ -167,4 +168,5 @@ def build(part: OptimizerPart, model: nn.Module, device: torch.device) -> torch.
     groups = parameter_groups(part, model)
     if not groups:
         raise RecipeError("the model has no parameters that require gradients: there is nothing to train.")
-    return BUILDERS[part.name](part, groups, device.type in FUSED_DEVICES)
+    with without_compiler():
+        return BUILDERS[part.name](part, groups, device.type in FUSED_DEVICES)

@@ -20,8 +20,8 @@ from torch import Tensor
 from shoal.training.meter import Measured
 from shoal.training.seams import Bad
 
-FEW_NUMBERS = 1 << 16
-"""Numbers of a gradient up to which one call of a kernel that writes is faster than sums, on a CPU."""
+FEW_NUMBERS = 1 << 18
+"""Numbers of a tensor up to which a kernel that writes them is as fast as their sum, on a CPU."""
 NORMAL_STEPS = 20
 """Steps that the recent loss is made of at least, before any is called a leap."""
 RECENT = 0.02
@@ -76,22 +76,24 @@ class Guard:
     def look(self, losses: Sequence[Tensor], grads: Sequence[Tensor], *, pure: bool = False) -> None:
         """Find whether a loss ([]) or a number of a gradient is not finite.
 
-        torch's kernel for it is one call, but writes every number back as it was: on a CPU large gradients are summed
-        instead, which only reads, and so are all where `pure`, since a compiler merges sums with what else reads them.
+        torch's kernel for it is one call, but writes every number back as it was: on a CPU it looks at the sums of
+        large gradients instead, which only reads them. A compiler merges sums with what else reads a tensor, so where
+        the step is `pure` there is no kernel, and of all there are sums.
         """
-        tensors = [*losses, *grads]
-        if not tensors:
+        if not losses and not grads:
             return
-        on_cpu = self.device.type == "cpu"
-        if pure or (on_cpu and sum(grad.numel() for grad in grads) > FEW_NUMBERS):
+        if pure:
+            sums = [*losses, *(grad.sum(dtype=torch.float32) for grad in grads)]
             wide = torch.float32 if self.device.type == "mps" else torch.float64
-            sums = [tensor if tensor.ndim == 0 else tensor.sum(dtype=torch.float32) for tensor in tensors]
             total = torch.stack([each.to(wide) for each in sums]).sum()
             self.found.copy_(torch.maximum(self.found, (total - total).ne(0).to(self.found.dtype)))
             return
+        on_cpu = self.device.type == "cpu"
         groups: dict[torch.dtype | None, list[Tensor]] = {}
-        for tensor in tensors:
-            groups.setdefault(None if on_cpu else tensor.dtype, []).append(tensor)
+        for tensor in (*losses, *grads):
+            small = not on_cpu or tensor.numel() <= FEW_NUMBERS
+            looked_at = tensor if small else tensor.sum(dtype=torch.float32)
+            groups.setdefault(None if on_cpu else tensor.dtype, []).append(looked_at)
         for group in groups.values():
             _torch._amp_foreach_non_finite_check_and_unscale_(group, self.found, self.one)
 

@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 
 from shoal import rng
 from shoal.datasets import Batch
-from shoal.errors import CheckpointError, TrainingError
+from shoal.errors import TrainingError
 from shoal.optim import NamedGroup, Rule
 from shoal.training.attributes import LOSS
 from shoal.training.branches import branches_of, branchless, refused_by_cond
@@ -29,8 +29,9 @@ from shoal.training.cuda_graph import graphed
 from shoal.training.eager import EagerStep
 from shoal.training.loss_scale import LossScale
 from shoal.training.operations import Returned, Timed, timed
-from shoal.training.program import Program, State, Tree, Unit, units_of
+from shoal.training.program import Program, State, Tree, units_of
 from shoal.training.recordable import check_graph, check_memory, draws
+from shoal.training.step_state import StepState, cloned
 from shoal.training.trial import (
     EXACT_SLACK,
     NotRecordableError,
@@ -48,7 +49,6 @@ from shoal.training.trial import (
     rounded,
     said,
 )
-from shoal.training.weights import persistent_buffers
 
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 2e-2, "fp16": 1e-2}
 """By how much the losses of three steps may differ, as a share: another order of sums, no more."""
@@ -84,9 +84,8 @@ class RecordedStep:
     """
 
     skips_on_device = True
-    units: Sequence[Unit]
     program: Program
-    state: State
+    state: StepState
 
     def __init__(
         self,
@@ -100,7 +99,7 @@ class RecordedStep:
     ) -> None:
         self.model, self.meter, self.names, self.trained = eager.model, eager.meter, eager.names, eager.trained
         self.guard = eager.guard
-        self.execution, self.rules, self.trial = execution, recording.rules, trial
+        self.execution, self.trial = execution, trial
         self.objective = eager.objective
         self.device = self.meter.device
         self.compile_seconds = 0.0
@@ -117,18 +116,17 @@ class RecordedStep:
         self.meter.prepare(reference.meter)
         groups = [without(group, wanted.idle) for group in recording.groups]
         groups = [group for group in groups if group.names]
-        self.slots = tuple(dict.fromkeys(slot for rule in self.rules.values() for slot in rule.slots))
         self.compilations: dict[Any, Callable[..., Any]] = {}
         first, numbers = trial.batches[0]
         self.example = self._hyper(numbers)
 
         def attempt(*, joining: bool) -> fx.GraphModule:
-            self.units = units_of(eager.model, groups, recording.rules, joining=joining)
+            units = units_of(eager.model, groups, recording.rules, joining=joining)
             self.program = Program(
                 model=copy,
                 objective=eager.objective,
                 rules=recording.rules,
-                units=self.units,
+                units=units,
                 names=eager.names,
                 renamed=recording.renamed,
                 fixed=recording.fixed,
@@ -138,7 +136,7 @@ class RecordedStep:
                 averaged=averaged,
                 fused=execution == "captured",
             )
-            self.state = self._state(eager, averaged=averaged)
+            self.state = StepState(eager, units, recording.rules, averaged=averaged)
             return self._recorded(first, self.example, twice=True)
 
         try:
@@ -161,17 +159,8 @@ class RecordedStep:
         if self.replays:
             return
         first, _ = self.trial.batches[0]
-        self.replays[_shape(first)] = self._bound(self.graph, first, self.state)
-        parameters = dict(self.model.named_parameters())
-        for unit in self.units:
-            if unit.joined:
-                for name, view in unit.split(self.state["parameters"][unit.label]).items():
-                    parameters[name].data = view
-        for name, parameter in self.program.model.named_parameters():
-            parameter.data = parameters[name].data
-        buffers = dict(self.model.named_buffers())
-        for name, buffer in self.program.model.named_buffers():
-            buffer.data = buffers[name].data
+        self.replays[_shape(first)] = self._bound(self.graph, first, self.state.trees)
+        self.state.adopt(self.model, self.program.model)
         self.trial = replace(self.trial, batches=())
 
     def upload(self, rows: list[list[float]]) -> Sequence[Hyper]:
@@ -199,61 +188,32 @@ class RecordedStep:
     @property
     def scale(self) -> LossScale | None:
         """The loss scale, where there is one."""
-        return LossScale.over(self.state["scale"]) if self.program.treatment.scaled else None
+        return LossScale.over(self.state.trees["scale"]) if self.program.treatment.scaled else None
 
     @property
     def clipping(self) -> Tree:
         """What clipping remembers."""
-        return self.state["clip"]
+        return self.state.trees["clip"]
 
     @property
     def average(self) -> Tree | None:
         """The average of the weights that the recording keeps, by name, buffers included."""
-        if not self.program.averaged:
-            return None
-        rest = {**self.state["frozen"], **self.state["buffers"]}
-        other = {name: value for name, value in self.state["average"].items() if name in rest}
-        return self._named(self.state["average"]) | other
+        return self.state.average()
 
     def optimizer_state(self) -> dict[str, Any]:
         """Return slots by parameter name, as the optimizer's class has them."""
-        slots: dict[str, dict[str, Any]] = {name: {} for unit in self.units for name in unit.names}
-        if not float(self.state["clock"]["updates"]):  # a class makes its slots in its first step
-            return {"optimizer": {}, "groups": None}
-        for slot in self.slots:
-            for name, value in self._named(self.state[f"slots.{slot}"]).items():
-                slots[name][slot] = value
-        for unit in self.units:
-            if self.rules[unit.group.rest].counts:
-                for name in unit.names:
-                    slots[name]["step"] = self.state["clock"]["updates"]
-        return {"optimizer": slots, "groups": None}
+        return self.state.optimizer_state()
 
     def load_optimizer_state(self, state: Mapping[str, Any], *, steps: int) -> None:
         """Put back what `optimizer_state` returned, of whichever execution."""
-        saved: Mapping[str, Mapping[str, Any]] = state["optimizer"]
-        clock = next((own["step"] for own in saved.values() if "step" in own), steps if saved else 0)
-        self.state["clock"]["updates"].copy_(torch.as_tensor(clock))
-        for unit in self.units:
-            if any(name not in saved for name in unit.names):
-                started = self.rules[unit.group.rest].start(self.state["parameters"][unit.label])
-                for slot, value in started.items():
-                    self.state[f"slots.{slot}"][unit.label].copy_(value)
-        for slot in self.slots:
-            for name, value in self._named(self.state[f"slots.{slot}"]).items():
-                if name not in saved:
-                    continue
-                if slot not in saved[name]:
-                    raise CheckpointError(f"the optimizer's state of {name} has no {slot}: it is another optimizer.")
-                if saved[name][slot] is not None:
-                    value.copy_(saved[name][slot])
+        self.state.load_optimizer_state(state, steps=steps)
 
     def rehearsal(self) -> Callable[[int], None]:
         """Return a function of a step's number that performs it on clones: nothing of the run changes.
 
         For a step that is not adopted yet.
         """
-        clones = cloned(self.state)
+        clones = cloned(self.state.trees)
         replay = self._bound(self.graph, self.trial.batches[0][0], clones)
         shape = _shape(self.trial.batches[0][0])
         ready = [
@@ -274,49 +234,17 @@ class RecordedStep:
         For a step that is not adopted yet.
         """
         batch, numbers = self.trial.batches[0]
-        state = flat(cloned(self.state))
+        state = flat(cloned(self.state.trees))
         tensors = [*state, batch.inputs.clone(), batch.targets.clone(), batch.index, *self._hyper(numbers)]
         return timed(self.graph, tensors, state=len(state), names=list(self.inputs()))
 
     def inputs(self) -> dict[str, Returned]:
         """Return what the recording is given, by name in its order: the state, a batch, hypers."""
         batch, numbers = self.trial.batches[0]
-        state = {f"{group}.{name}": tensor for group, tree in self.state.items() for name, tensor in tree.items()}
+        state = {f"{group}.{name}": tensor for group, tree in self.state.trees.items() for name, tensor in tree.items()}
         given = {"inputs": batch.inputs, "targets": batch.targets, "index": batch.index}
         hyper = dict(zip((f"hyper.{name}" for name in self.names), self._hyper(numbers), strict=True))
         return {name: Returned.of(tensor) for name, tensor in (state | given | hyper).items()}
-
-    def _state(self, eager: EagerStep, *, averaged: bool) -> State:
-        """The tensors that the recording writes to: the model's own, but for parameters that are joined."""
-        parameters = {name: value.detach() for name, value in self.model.named_parameters()}
-        updated = {name for unit in self.units for name in unit.names}
-        units = {unit.label: unit.join(parameters) for unit in self.units}
-        buffers = {name: value.detach() for name, value in self.model.named_buffers()}
-        state: State = {
-            "parameters": units,
-            "buffers": buffers,
-            "frozen": {name: value for name, value in parameters.items() if name not in updated},
-        }
-        for slot in self.slots:
-            state[f"slots.{slot}"] = {}
-        for unit in self.units:
-            started = self.rules[unit.group.rest].start(units[unit.label])
-            for slot, value in started.items():
-                state[f"slots.{slot}"][unit.label] = value
-        if averaged:
-            kept = dict(persistent_buffers(self.model))
-            state["average"] = {
-                label: value.detach().clone() for label, value in {**units, **state["frozen"], **kept}.items()
-            }
-        state["meter"], state["guard"] = self.meter.tensors(), self.guard.tensors()
-        state["clip"] = eager.clipping
-        state["scale"] = eager.scale.state_dict() if eager.scale is not None else {}
-        state["clock"] = {"updates": torch.zeros((), dtype=torch.float32, device=self.device)}
-        return state
-
-    def _named(self, tree: Mapping[str, Tensor]) -> Tree:
-        units = [unit for unit in self.units if unit.label in tree]
-        return {name: piece for unit in units for name, piece in unit.split(tree[unit.label]).items()}
 
     def _hyper(self, numbers: Sequence[float]) -> Sequence[Tensor]:
         return self.upload([list(numbers)])[0].tensors
@@ -331,7 +259,7 @@ class RecordedStep:
                 self.trial.seed(0)
                 stood = _stands()
                 try:
-                    graphs.append(record(self.program, cloned(self.state), tensors, hyper))
+                    graphs.append(record(self.program, cloned(self.state.trees), tensors, hyper))
                 except Exception as error:  # the boundary to the user's code: what it does may fail in any way
                     raise NotRecordableError(reason(error)) from error
                 for name, before in stood.items():
@@ -358,8 +286,8 @@ class RecordedStep:
         twin: Callable[[nn.Module], EagerStep],
     ) -> None:
         """Replay the trial on clones; raise NotRecordableError where it does not end where the eager steps did."""
-        clones = cloned(self.state)
-        before = {name: value.clone() for name, value in self._weights(clones).items()}
+        clones = cloned(self.state.trees)
+        before = {name: value.clone() for name, value in self.state.weights(clones).items()}
         replays = {_shape(batch): self._bound(graph, batch, clones)}
 
         def perform(batch: Batch, numbers: Sequence[float]) -> None:
@@ -376,7 +304,7 @@ class RecordedStep:
         except Exception as error:  # the boundary to operations that can be recorded and not replayed
             why = reason(error) if out_of_memory(error) else f"it could not be replayed ({said(error)})"
             raise NotRecordableError(why) from error
-        found = Outcome(before, self._weights(clones), float(clones["meter"]["loss"]))
+        found = Outcome(before, self.state.weights(clones), float(clones["meter"]["loss"]))
         apart = differs(found, wanted, wanted, tolerance=tolerance)
         if apart is not None:  # by rounding, perhaps: how far that goes costs another trial
             near = rounded(self.model, twin, self.trial, precision=self.objective.precision)
@@ -410,7 +338,7 @@ class RecordedStep:
         key = _shape(batch)
         if key not in self.compilations:
             began = time.perf_counter()
-            self.compilations[key] = compiled(graph, [*flat(cloned(self.state)), *rest])
+            self.compilations[key] = compiled(graph, [*flat(cloned(self.state.trees)), *rest])
             self.compile_seconds += time.perf_counter() - began
         return self.compilations[key]
 
@@ -431,7 +359,7 @@ class RecordedStep:
             self.replays[_shape(batch)] = self._unrecorded
             return self._unrecorded
         try:
-            self.replays[_shape(batch)] = replay = self._recorded_for(batch, hyper.tensors, self.state)
+            self.replays[_shape(batch)] = replay = self._recorded_for(batch, hyper.tensors, self.state.trees)
         except (NotRecordableError, NotCompilableError) as error:
             if self.otherwise is not None:
                 self.otherwise(
@@ -458,14 +386,7 @@ class RecordedStep:
     def _unrecorded(self, inputs: Tensor, targets: Tensor, index: Tensor, *hyper: Tensor) -> None:
         """Perform the step that is recorded elsewhere, as Python runs it: the same operations on the same state."""
         with torch.inference_mode(False):
-            self.program(self.state, inputs, targets, index, hyper)
-
-    def _weights(self, state: State) -> Tree:
-        named = {
-            name: piece for unit in self.units for name, piece in unit.split(state["parameters"][unit.label]).items()
-        }
-        kept = {name for name, _ in persistent_buffers(self.model)}
-        return {**named, **state["frozen"], **{name: value for name, value in state["buffers"].items() if name in kept}}
+            self.program(self.state.trees, inputs, targets, index, hyper)
 
 
 def without(group: NamedGroup, idle: Collection[str]) -> NamedGroup:
@@ -495,11 +416,6 @@ def _refuse_counters(wanted: Outcome) -> None:
 def _stands() -> dict[str, object]:
     """Where the generators stand that only Python code draws from."""
     return {"Python": random.getstate(), "NumPy": repr(np.random.get_state(legacy=False))}  # noqa: NPY002
-
-
-def cloned(state: State) -> State:
-    """Return a copy of a state with memory of its own."""
-    return {group: {name: tensor.clone() for name, tensor in tree.items()} for group, tree in state.items()}
 
 
 def _shape(batch: Batch) -> tuple[torch.Size, torch.Size]:
