@@ -27,7 +27,6 @@ TIMED = 4.0  # seconds of steps
 
 def measure(case: str, execution: str, steps: int, mnist: str) -> None:
     """One process: print seconds to prepare, seconds a step and the plan."""
-    import torch
 
     from shoal.assembly import Workshop
     from shoal.datasets import START
@@ -38,7 +37,6 @@ def measure(case: str, execution: str, steps: int, mnist: str) -> None:
     work = Workshop(compose(case, [*words, f"budget.steps={steps}", "evaluate.every=1000000000"]))
     work.check()
     _ = work.stepping
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)  # what torch imports for any optimizer is not counted
     began = time.perf_counter()
     if execution == "auto":
         choice, step = work.stepping.choose(left=steps, known=None, say=lambda _: None)

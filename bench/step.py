@@ -6,7 +6,8 @@ run, so that a machine whose speed drifts slows all. A step's time is the whole 
 evaluations on valid once an epoch with the same metrics are in both, and Shoal's history, checkpoints and screen are
 on. The hand-written loop indexes tensors in memory, uses the same optimizer class (fused), and leaves pictures as torch
 lays them out, channel by channel; with `--layout auto` it has Shoal's choice. What recording, measuring and compiling
-take before the first step is told apart ("prepare"), with inductor's own cache empty unless --warm.
+take before the first step is told apart ("prepare"), with inductor's own cache empty unless --warm; what torch imports
+to record or compile, or in the first step of an optimizer, is imported before by all.
 
     python bench/step.py [--repeats 5] [--cases digits_mlp,...] [--contenders eager,captured,...] [--mnist DIR]
                          [--text FILE] [--threads N] [--layout auto] [--warm] [--json]
@@ -104,7 +105,6 @@ def in_memory(work, split: str):
 def by_hand(work, steps: int, turns: Turns) -> None:
     """The loop one would write."""
     import torch
-    import torch._dynamo  # what the first step of a torch optimizer imports is not counted
     import torch.nn.functional as F
 
     from shoal import optim
@@ -191,6 +191,7 @@ def by_shoal(work, steps: int, turns: Turns) -> None:
 def measure(case: str, contender: str, arguments: argparse.Namespace) -> None:
     """One measurement, in this process: prints seconds a step."""
     import torch
+    import torch._inductor  # with torch._dynamo, which a loop by hand imports in its first step
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._inductor  # else the first recording here would have to be worth this import
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import pytest
 import torch
 
 from shoal.training import execution
-from shoal.training.execution import Measured, chosen, seconds_a_step, worth_compiling
+from shoal.training.execution import Measured, chosen, is_short, seconds_a_step, worth_compiling
 
 MS = 1e-3
 
@@ -144,6 +145,15 @@ def test_what_one_seed_took_the_others_take() -> None:
     assert chosen(first.measured, 50_000) == first
     assert chosen(Measured.of(first.measured.plain()), 40_000).execution == "compiled"
     assert chosen(first.measured, 4_000).execution == "captured"  # another order of magnitude
+
+
+def test_little_work_has_to_be_worth_what_is_imported_to_record_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch._inductor", raising=False)
+    assert is_short(11.9)
+    assert not is_short(12.1)
+    monkeypatch.setitem(sys.modules, "torch._inductor", torch)
+    assert is_short(3.9)
+    assert not is_short(4.1)
 
 
 def test_that_a_training_was_short_is_remembered() -> None:

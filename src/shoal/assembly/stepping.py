@@ -25,11 +25,11 @@ from shoal.training.eager import EagerStep
 from shoal.training.execution import (
     FEW_STEPS,
     LOOKING_SHARE,
-    SHORT_SECONDS,
     Choice,
     Measured,
     chosen,
     compared,
+    is_short,
     recorded_seconds,
     step_seconds,
     worth_compiling,
@@ -177,7 +177,7 @@ class Stepping:
                 self._release(reason)
                 say(f"the step cannot be captured: {reason}. It runs eagerly.")
                 return Choice("eager", threads, "eager; nothing else was measured")
-            if eager * left < SHORT_SECONDS:
+            if is_short(eager * left):
                 return chosen(Measured(threads, eager=eager).decided("eager", left), left)
             measured = self._measured(eager, left, trial, made)
         if measured.taken_for(left) is None and measured.compiled is None and worth_compiling(measured, left):

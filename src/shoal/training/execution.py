@@ -8,6 +8,7 @@ machine: the seeds of one experiment are trained under one plan, and so is the s
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +24,8 @@ FEW_STEPS = 200
 EXECUTIONS = ("eager", "captured", "compiled")
 SHORT_SECONDS = 4.0
 """... nor is one of less than so much eager work."""
+IMPORT_SECONDS = 4.0
+"""What torch imports before it records a step takes, once a process; an eager one needs none of it."""
 MEASURE_SECONDS = 0.12
 WARM_UP = 3
 CLEARLY = 0.95
@@ -113,6 +116,16 @@ class Choice:
     threads: int
     why: str
     measured: Measured | None = None
+
+
+def is_short(seconds: float) -> bool:
+    """Return whether so much eager work is too little to gain from: what is imported to record may cost more.
+
+    >>> is_short(SHORT_SECONDS / 2), is_short(60.0)
+    (True, False)
+    """
+    ready = "torch._inductor" in sys.modules
+    return seconds < SHORT_SECONDS + (0.0 if ready else IMPORT_SECONDS / SAVED_SHARE)
 
 
 def worth_compiling(measured: Measured, steps: int) -> bool:
