@@ -1,9 +1,10 @@
-"""Peak memory of training on MNIST: Shoal against a loop written by hand with nothing but torch and NumPy.
+"""A whole training as a process: seconds and peak memory of Shoal against a loop written by hand with torch and NumPy.
 
-Each measurement is a process of its own, which reads the gzipped files, trains one epoch of 784-256-10 and evaluates;
-its peak resident memory is what the system says at its end.
+Each measurement is a process of its own, which imports torch, reads the gzipped files of MNIST, trains one epoch of
+784-256-10 and evaluates; its peak resident memory is what the system says at its end. Shoal also checks the recipe,
+digests the data, makes the run's folder, evaluates twice, saves checkpoints and sample predictions.
 
-    python bench/memory.py [--repeats 3] [--mnist DIR] [--json]
+    python bench/process.py [--repeats 5] [--mnist DIR] [--json]
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 BY_HAND = """
@@ -43,37 +45,40 @@ with torch.no_grad():
 """
 
 
-def peak(command: list[str]) -> float:
-    """Run a command; return its peak resident memory in MB."""
+def measured(command: list[str]) -> tuple[float, float]:
+    """Run a command; return its seconds and its peak resident memory in MB."""
+    began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{command[:4]} ended with exit code {process.returncode}")
-    return usage.ru_maxrss / (1024 if sys.platform == "linux" else 1 << 20)
+    return time.perf_counter() - began, usage.ru_maxrss / (1024 if sys.platform == "linux" else 1 << 20)
 
 
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--mnist", default="../shared/data/mnist")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if not Path(arguments.mnist).is_dir():
         sys.exit(f"skipped: there is no folder {arguments.mnist}")
-    taken: dict[str, list[float]] = {"hand": [], "shoal": []}
+    taken: dict[str, list[tuple[float, float]]] = {"hand": [], "shoal": []}
     for _ in range(arguments.repeats):
-        taken["hand"].append(peak([sys.executable, "-c", BY_HAND, arguments.mnist]))
+        taken["hand"].append(measured([sys.executable, "-c", BY_HAND, arguments.mnist]))
         with tempfile.TemporaryDirectory() as runs:
             words = ["mnist_mlp", f"dataset.path={arguments.mnist}", "budget.epochs=1", "--runs", runs]
-            taken["shoal"].append(peak([sys.executable, "-m", "shoal", "train", *words]))
-    base = statistics.median(taken["hand"])
-    for contender, values in taken.items():
-        median = statistics.median(values)
-        row = {"case": "mnist_mlp", "contender": contender, "median": median, "ratio": median / base, "n": len(values)}
-        text = f"mnist_mlp  {contender:<6} {median:7.1f} MB  {median - base:+7.1f} MB  n={len(values)}"
-        print(json.dumps(row) if arguments.json else text)
+            taken["shoal"].append(measured([sys.executable, "-m", "shoal", "train", *words]))
+    for number, unit in enumerate(("s", "MB")):
+        base = statistics.median(row[number] for row in taken["hand"])
+        for contender, rows in taken.items():
+            values = [row[number] for row in rows]
+            median, spread = statistics.median(values), f"{min(values):.1f}-{max(values):.1f}"
+            row = {"case": f"mnist_mlp {unit}", "contender": contender, "median": median, "ratio": median / base}
+            text = f"mnist_mlp  {contender:<6} {median:7.1f} {unit:<2}  {spread:>13}  {median - base:+7.1f} {unit}"
+            print(json.dumps({**row, "n": len(values)}) if arguments.json else f"{text}  n={len(values)}")
 
 
 if __name__ == "__main__":
