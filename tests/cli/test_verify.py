@@ -37,7 +37,7 @@ def test_verify(runs: Path, shoal_cli: ShoalCli) -> None:
     done = shoal_cli(["verify", "--all"])
     assert done.returncode == 1
     assert f"    {damaged.relative_to(runs.parent)}: its content does not have the checksum" in done.stdout
-    assert "history.jsonl: 1 line cannot be read" in done.stdout
+    assert "history.jsonl: 1 line (21) cannot be read" in done.stdout
     assert "2 of 2 runs damaged: " in done.stdout
     assert "sets a damaged checkpoint aside and continues from the one before it" in done.stdout
 
