@@ -14,7 +14,7 @@ from tests.synthetic import make_run, signature
 import shoal as package
 from shoal.assembly.build import Workshop
 from shoal.assembly.objects import Objects
-from shoal.errors import StoreError
+from shoal.errors import InputError, StoreError
 from shoal.recipe.compose import compose
 from shoal.store import RunFolder, find, resolve
 
@@ -97,9 +97,9 @@ def test_from_python_a_folder_of_runs_that_can_be_none_is_refused() -> None:
     for place in ("nul\0", "n" * 300):
         with pytest.raises(StoreError, match="--runs DIR"):
             package.train("digits_mlp", {"budget.steps": 2}, runs=place, quiet=True)
-        with pytest.raises(StoreError):
+        with pytest.raises(InputError):
             package.runs(place)
-        with pytest.raises(StoreError):
+        with pytest.raises(InputError):
             package.load("digits", runs=place)
 
 

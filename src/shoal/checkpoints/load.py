@@ -22,7 +22,7 @@ from shoal.checkpoints.names import check_archive
 from shoal.errors import CheckpointError
 from shoal.store.checkpoint_files import candidates, manifest_of, matching, paths_of
 
-SAFE = (2, 10)
+SAFE = TorchVersion("2.10")
 """The first version of torch whose `weights_only=True` keeps its word, as far as is known."""
 
 

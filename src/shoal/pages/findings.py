@@ -61,7 +61,7 @@ def _main(known: Mapping[str, Any], rows: Rows) -> str:
 
 
 def _finite(rows: Rows, name: str) -> list[Point]:
-    return [point for point in points(rows, name) if max(map(abs, point)) < LARGEST]
+    return [point for point in points(rows, name) if abs(point[1]) < LARGEST]
 
 
 def _best(metric: str, rows: Rows, *, ended: bool) -> str:

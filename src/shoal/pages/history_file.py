@@ -16,7 +16,7 @@ from shoal.pages.export_targets import written
 from shoal.pages.formats import clean
 from shoal.store import RunFolder, read_journal
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t")
 """What a spreadsheet takes for the start of a formula, or leaves out before one."""
 
 
@@ -70,8 +70,8 @@ def _cell(value: Any) -> Any:
 
 
 def _text(value: object) -> str:
-    """Text as any program can read it; the ends of lines in it stay."""
-    return clean(value, keep="\n\r\t")
+    """Text as any program can read it: a bare carriage return would end a row."""
+    return clean(value, keep="\n\t")
 
 
 def _write_parquet(table: Mapping[str, Sequence[Any]], path: Path) -> None:

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from shoal.errors import CheckpointError, other_format
 from shoal.files import SAFE_NAME, sha256_file, to_json
@@ -91,19 +91,20 @@ def paths_of(folder: Path, manifest: Mapping[str, Any]) -> dict[Path, Mapping[st
     Sizes are looked at before anything is read; raises CheckpointError.
     """
     found: dict[Path, Mapping[str, Any]] = {}
-    for name, stated in manifest["files"].items():
+    for name, stated in cast(dict[str, Any], manifest["files"]).items():
         path = folder / name
         if not SAFE_NAME.fullmatch(name) or path.is_symlink():
             raise CheckpointError(f"{folder / MANIFEST}: names {name!r}, which is not a file of this checkpoint.")
-        if not isinstance(stated, dict) or type(stated.get("size")) is not int:
+        known = cast(dict[str, Any], stated) if isinstance(stated, dict) else {}
+        if type(known.get("size")) is not int:
             raise CheckpointError(f"{folder / MANIFEST}: does not say the size of {name!r}.")
         try:
             size = path.stat().st_size
         except OSError as error:
             raise CheckpointError(f"{path}: {error.strerror}.") from error
-        if size != stated["size"]:
-            raise CheckpointError(f"{path}: {size:,} bytes, expected {stated['size']:,}.")
-        found[path] = stated
+        if size != known["size"]:
+            raise CheckpointError(f"{path}: {size:,} bytes, expected {known['size']:,}.")
+        found[path] = known
     return found
 
 
