@@ -26,6 +26,7 @@ HYDRA = {"hydra", "omegaconf", "antlr4", "packaging", "yaml", "_yaml", "attr"}  
 ROOMS: dict[str, set[str]] = {
     "shoal.errors": set(),
     "shoal.files": set(),
+    "shoal.pickled": set(),
     "shoal.schedules": {"numpy"},
     "shoal.recipe": PYDANTIC | HYDRA,
     "shoal.store": set(),

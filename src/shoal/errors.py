@@ -96,3 +96,14 @@ def unknown(what: str, name: str, candidates: Iterable[str]) -> str:
     close = nearest(name, names)
     hint = f"did you mean '{close}'? " if close else ""
     return f"unknown {what} '{name}': {hint}There are: {', '.join(names) if names else 'none'}."
+
+
+def other_format(written: int, ours: int) -> str:
+    """Return what is to be said of a file of another format than ours, with what to do.
+
+    >>> other_format(2, 1)
+    'of format 2, newer than this Shoal reads (1): upgrade Shoal'
+    """
+    if written > ours:
+        return f"of format {written}, newer than this Shoal reads ({ours}): upgrade Shoal"
+    return f"of format {written}, older than this Shoal reads ({ours}): use the Shoal that wrote it"

@@ -22,6 +22,10 @@ from typing import Any, cast
 from shoal.errors import InputError, StoreError
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+LONGEST = 255
+"""Bytes that the name of a file can have."""
+UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters beyond ASCII's own controls that act on a terminal, turn the direction of text, or cannot be encoded."""
 
 
 def safe_name(name: str, what: str = "name") -> str:
@@ -70,8 +74,15 @@ def replacing(path: Path) -> Generator[Path]:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Return `value` as strict JSON: NaN and infinities become null, since JSON has no word for them."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    r"""Return `value` as strict JSON: NaN and infinities become null, since JSON has no word for them.
+
+    Characters that would act on whoever prints it are written as JSON's codes for them.
+
+    >>> print(to_json({"é": "\u202e"}))
+    {"é": "\u202e"}
+    """
+    text = json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _finite(value: Any) -> Any:
@@ -82,6 +93,19 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in cast(list[Any], value)]
     return value
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home folder in place of its `~`; raises InputError for what can be no path."""
+    try:
+        if "\0" in str(path):
+            raise ValueError("it has a NUL character")
+        found = Path(path).expanduser()
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{str(path)!r} can be no path: {str(error).rstrip('.')}.") from error
+    if any(len(os.fsencode(part)) > LONGEST for part in found.parts):
+        raise InputError(f"{str(path)!r} can be no path: a name in it has more than {LONGEST} bytes.")
+    return found
 
 
 def sha256_file(path: Path) -> str:

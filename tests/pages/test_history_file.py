@@ -55,11 +55,14 @@ def test_a_column_of_anything_becomes_text_in_parquet(tmp_path: Path) -> None:
     assert table == {"step": [1, 2], "note": ["text", "0.5"], "lr": [1.0, 0.5], "flag": [None, None]}
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
 def test_text_that_would_be_a_formula_is_none(text: str) -> None:
-    (header, row) = list(csv.reader(as_csv({text: [text]}).splitlines() if "\r" not in text else [f'"\'{text}"'] * 2))
+    (header, row) = list(csv.reader(as_csv({text: [text]}).splitlines()))
     assert header == row == [f"'{text}"]
-    assert f"'{text}" in as_csv({text: [text]})
+
+
+def test_a_carriage_return_ends_no_row() -> None:
+    assert as_csv({"a\r=1+1": ["\r=1", "\ud800"]}) == "a\\x0d=1+1\n\\x0d=1\n\\ud800\n"
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**60), 2**60), min_size=1))

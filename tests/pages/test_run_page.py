@@ -142,7 +142,7 @@ def test_unreadable_lines_are_counted(tmp_path: Path) -> None:
     folder = make_run(tmp_path, history=3)
     with folder.history.open("ab") as file:
         file.write(b"garbage\n")
-    assert "1 lines of history.jsonl could not be read and were skipped." in plain(run_page(folder))
+    assert "1 line (4) of history.jsonl could not be read: left out." in plain(run_page(folder))
 
 
 def test_a_loss_that_was_not_finite_is_a_gap(tmp_path: Path) -> None:

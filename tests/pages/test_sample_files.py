@@ -75,7 +75,7 @@ def test_other_kinds(tmp_path: Path) -> None:
     [
         ("{", "is damaged"),
         ("[]", "is damaged"),
-        ({**CLASSES, "format": 2}, "its format is 2, and this Shoal reads 1"),
+        ({**CLASSES, "format": 2}, r"of format 2, newer than this Shoal reads \(1\): upgrade"),
         ({**CLASSES, "confusion": [[1]]}, "another size than the classes"),
         ({**CLASSES, "kind": "odd"}, "is damaged"),
         ({**CLASSES, "some": [{"index": 1}]}, "is damaged"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shoal.errors import StoreError
 from shoal.store import Journal, last_row, latest, read_journal
+from shoal.store.journal import unreadable
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 ROWS = st.lists(st.dictionaries(st.text(max_size=20), VALUES, max_size=5), max_size=8)
@@ -222,3 +223,13 @@ def test_two_appenders_keep_their_lines_whole(path: Path) -> None:
 def test_rows_are_strict_json(path: Path) -> None:
     write(path, [{"a": float("nan"), "b": [float("-inf")], "c": "\u2028\x1b"}])
     assert json.loads(path.read_text(), parse_constant=pytest.fail) == {"a": None, "b": [None], "c": "\u2028\x1b"}
+
+
+def test_lines_that_cannot_be_read_are_known_by_their_numbers(path: Path) -> None:
+    path.write_bytes(b'{"step": 1}\n\xff\xfe\n[1]\n\n{"step": 2}\n{"ste')
+    assert unreadable(path) == "4 lines (2, 3, 4, 6)"
+    path.write_bytes(b'{"step": 1}\n' + b"x\n" * 1000)
+    assert unreadable(path) == "1,000 lines (2, 3, 4, 5, 6, ...)"
+    path.write_bytes(b"x")
+    assert unreadable(path) == "1 line (1)"
+    assert unreadable(path.with_name("missing")) == ""

@@ -42,7 +42,7 @@ def test_a_damaged_record_is_named_with_the_remedy(tmp_path: Path, content: str)
 
 def test_a_newer_record_asks_for_a_newer_shoal(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"format": 2}))
-    with pytest.raises(StoreError, match=r"newer Shoal \(format 2; this one reads up to 1\): upgrade"):
+    with pytest.raises(StoreError, match=r"of format 2, newer than this Shoal reads \(1\): upgrade"):
         record.read(RunFolder(tmp_path))
 
 

@@ -10,6 +10,7 @@ from shoal.api.many import Runs
 from shoal.api.run import Run
 from shoal.assembly import Objects
 from shoal.errors import StoreError
+from shoal.files import expanded
 from shoal.store import resolve, summaries
 
 
@@ -31,6 +32,7 @@ def load(
 
 def runs(folder: str | Path = "runs") -> Runs:
     """Return every run in a runs folder, by label: a sequence with `where` and `frame`."""
-    if not Path(folder).is_dir():
+    folder = expanded(folder)
+    if not folder.is_dir():
         raise StoreError(f"{str(folder)!r} is not a folder of runs.")
-    return Runs(Run(summary.folder) for summary in summaries(Path(folder)))
+    return Runs(Run(summary.folder) for summary in summaries(folder))

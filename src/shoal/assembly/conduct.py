@@ -34,7 +34,7 @@ from shoal.assembly.stepping import Step
 from shoal.checkpoints import size_of
 from shoal.datasets import START, StreamBatches
 from shoal.errors import NonFiniteError, OutOfMemoryError, ShoalError
-from shoal.files import writable_folder, write_atomic
+from shoal.files import expanded, writable_folder, write_atomic
 from shoal.recipe import Recipe
 from shoal.recipe.parts import DatasetPart
 from shoal.recipe.said import differences
@@ -352,9 +352,8 @@ def _failed(folder: RunFolder, recorder: RunRecorder | None, screen: Screen, err
     screen.end()
     interrupted = isinstance(error, KeyboardInterrupt)
     reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
-    if screen.log is not None and not interrupted:
-        text = str(error) if isinstance(error, ShoalError) else traceback.format_exc()
-        screen.log.write(f"failed: {text}\n")
+    if not interrupted:
+        screen.failed(str(error) if isinstance(error, ShoalError) else traceback.format_exc())
     changes: dict[str, Any] = {"status": "stopped" if interrupted else "failed", "reason": reason, "finished": _now()}
     if recorder is not None:
         changes |= {"seconds": recorder.seconds, "steps": int(recorder.last.get("step", 0))}
@@ -388,7 +387,7 @@ def _data_facts(workshop: Workshop) -> dict[str, Any]:
     return {
         "name": workshop.recipe.dataset.name,
         "digest": data.digest,
-        "path": str(Path(path).expanduser().resolve()) if path else None,
+        "path": str(expanded(path).resolve()) if path else None,
         "sizes": data.sizes,
         "input_shape": list(data.input_shape),
         "target_shape": list(data.target_shape),

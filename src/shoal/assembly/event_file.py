@@ -22,6 +22,7 @@ from tensorboard.plugins.hparams import metadata  # pyright: ignore[reportMissin
 from tensorboard.summary.writer.record_writer import RecordWriter  # pyright: ignore[reportMissingTypeStubs]
 
 from shoal.pages.board_files import EVENTS, SUFFIX, event_files
+from shoal.pages.formats import clean
 from shoal.pages.splits import split_of
 from shoal.recipe import Recipe
 from shoal.recipe.flat import hyperparameters
@@ -51,6 +52,7 @@ def tag(name: str) -> str:
     >>> [tag(name) for name in ("train.loss", "valid.loss", "valid_average.loss", "test.top5.accuracy", "lr")]
     ['loss/train', 'loss/valid', 'loss/valid_average', 'top5.accuracy/test', 'lr']
     """
+    name = clean(name)
     split = split_of(name)
     return f"{name.partition('.')[2]}/{split}" if split else name.replace(".", "/")
 
@@ -157,7 +159,7 @@ def _set(place: Any, value: Any) -> None:
     elif isinstance(value, int | float):
         place.number_value = value
     else:
-        place.string_value = value if isinstance(value, str) else "null" if value is None else str(value)
+        place.string_value = "null" if value is None else clean(value)
 
 
 def _seconds(text: str | None) -> float:

@@ -24,6 +24,7 @@ from shoal.datasets import Batch, Batches, Data
 from shoal.errors import ExportError
 from shoal.files import write_atomic
 from shoal.pages.board_files import PROJECTOR, PROJECTOR_CONFIG
+from shoal.pages.formats import clean
 
 MOST = 1_000
 """Examples that are projected."""
@@ -120,7 +121,7 @@ def metadata(found: Projection, labels: Sequence[str] | None) -> list[list[str]]
 def _text(value: Tensor, labels: Sequence[str] | None) -> str:
     """A target as one cell: the name of a class where it has one."""
     if value.ndim == 0 and labels is not None and 0 <= int(value) < len(labels):
-        return " ".join(labels[int(value)].split()) or str(int(value))
+        return clean(" ".join(labels[int(value)].split())) or str(int(value))
     return " ".join(f"{number:g}" for number in cast("list[float]", value.flatten().tolist()))
 
 

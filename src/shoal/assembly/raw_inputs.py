@@ -6,7 +6,6 @@ taken as they were in the dataset: training's normalisation is part of the train
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shoal.datasets.arrays import DAMAGES
 from shoal.datasets.columns import encode, remarks
 from shoal.datasets.convert import to_tensor
 from shoal.datasets.image_decode import decode_image
 from shoal.datasets.table_file import arrow, read_rows
 from shoal.errors import InputError
+from shoal.files import expanded
 
 ARRAYS = {".npy", ".npz"}
 FULL = 255
@@ -94,7 +95,7 @@ def _paths(source: Any) -> list[Path] | None:
     several = cast("Sequence[Any]", source) if isinstance(source, list | tuple) else [source]
     if not several or not all(isinstance(item, str | Path) for item in several):
         return None
-    return [Path(item).expanduser() for item in several]
+    return [expanded(item) for item in several]
 
 
 def _files(path: Path, facts: Mapping[str, Any]) -> Iterable[Path]:
@@ -135,7 +136,7 @@ def _stored(path: Path) -> Any:
     try:
         with path.open("rb") as file:  # NumPy leaves a damaged NPZ file open
             return _sole(path, np.load(file, allow_pickle=False))
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except DAMAGES as error:
         raise InputError(f"{path}: no array can be read from it ({error}).") from error
 
 

@@ -76,18 +76,22 @@ class RunRecorder:
             for damaged, reason in loaded.passed_over.items():
                 set_aside(damaged)
                 self.screen.say(f"a damaged checkpoint was set aside: {reason}")
-            self.history.cut(loaded.meta["history_bytes"])
-            self.timing.cut(loaded.meta["timing_bytes"])
-            self.before = float(loaded.meta["seconds"])
-            engine.load_state_dict(loaded.states["engine"])
-            for callback in callbacks:
-                callback.load_state_dict(loaded.states["callbacks"][callback.name])
-            at = Position(*loaded.meta["position"])
+            with loaded.understood():
+                at = self._restore(loaded, engine, callbacks)
         self.last = last_row(self.folder.history) or {}
         if self.recipe.log.tensorboard:
             self.to_board(self._rewrite_events)
         self.mark = (at.step, time.monotonic())
         return at, loaded
+
+    def _restore(self, loaded: Loaded, engine: Engine, callbacks: Sequence[Callback]) -> Position:
+        engine.load_state_dict(loaded.states["engine"])
+        for callback in callbacks:
+            callback.load_state_dict(loaded.states["callbacks"][callback.name])
+        self.history.cut(loaded.meta["history_bytes"])
+        self.timing.cut(loaded.meta["timing_bytes"])
+        self.before = float(loaded.meta["seconds"])
+        return Position(*loaded.meta["position"])
 
     @property
     def seconds(self) -> float:

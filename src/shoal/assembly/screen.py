@@ -1,10 +1,10 @@
 """What a person sees while a run trains: a line an evaluation, a progress bar in a terminal, plain lines in a pipe,
 one display that changes in place in a notebook.
 
-Everything said is in `train.log` too. A metric of averaged weights stands behind that of the weights as they are, after
-the word avg. In a terminal a line that is too long is broken between its cells. A screen that goes away (a closed pipe,
-a hung-up terminal) does not stop the training. Lines are written to a terminal a few times a second, together: small
-models evaluate faster than that.
+Everything said is in `train.log` too. Names and notes come from data: nothing of them acts on a terminal. A metric of
+averaged weights stands behind that of the weights as they are, after the word avg. In a terminal a line that is too
+long is broken between its cells. A screen that goes away (a closed pipe, a hung-up terminal) does not stop the
+training. Lines are written to a terminal a few times a second, together: small models evaluate faster than that.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from shoal.assembly.notebook import NotebookBar, in_notebook
+from shoal.pages.formats import clean
 from shoal.pages.splits import AVERAGED
 from shoal.store import RunFolder
 
@@ -68,16 +69,22 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Show a sentence."""
+        text = clean(text, keep="\n\t")
         self._log(text)
         self._out(text)
         self._flush()
 
     def detail(self, text: str) -> None:
         """Show a sentence where the person asked for more (`-v`); log it always."""
+        text = clean(text, keep="\n\t")
         self._log(text)
         if self.verbose:
             self._out(text)
             self._flush()
+
+    def failed(self, text: str) -> None:
+        """Log why the training failed; whoever started it shows it."""
+        self._log("failed: " + clean(text, keep="\n\t"))
 
     def begin(self, *, step: int, total: int) -> None:
         """Start the progress bar."""
@@ -114,7 +121,7 @@ class Screen:
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Show one row of history as a line."""
-        cells = self._line(row)
+        cells = [clean(cell) for cell in self._line(row)]
         self._log(GAP.join(cells))
         if self.display is not None:
             self.display.measured(int(row["step"]), self._cells(row))

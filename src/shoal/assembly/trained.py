@@ -21,7 +21,7 @@ from shoal.training.weights import load_weights
 def recipe_of(folder: RunFolder) -> Recipe:
     """Return the recipe that a run was trained with."""
     try:
-        return from_yaml(folder.recipe.read_text())
+        return from_yaml(folder.recipe.read_bytes())
     except FileNotFoundError as error:
         raise StoreError(
             f"{folder.path} has no recipe.yaml: it is not the folder of a run that was started."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from shoal.assembly.weights import weights_of
 from shoal.errors import RecipeError, StoreError
+from shoal.files import expanded
 from shoal.recipe import yaml_text
 from shoal.store import RunFolder, is_live, record, resolve
 
@@ -23,7 +24,7 @@ def weights_at(source: str, runs: Path) -> tuple[Mapping[str, Tensor], str]:
     Raises RecipeError for what is neither, or is being trained.
     """
     if _is_file(source):
-        path = Path(source).expanduser()
+        path = expanded(source)
         return _from_file(path, source), str(path)
     folder = _run(source, runs)
     if is_live(folder):
@@ -35,7 +36,7 @@ def weights_at(source: str, runs: Path) -> tuple[Mapping[str, Tensor], str]:
 
 
 def _is_file(source: str) -> bool:
-    path = Path(source).expanduser()
+    path = expanded(source)
     return path.suffix == ".safetensors" or path.is_file()
 
 
@@ -65,7 +66,7 @@ def _from_file(path: Path, source: str) -> Mapping[str, Tensor]:
         )
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, MemoryError) as error:
         raise RecipeError(f"init.from = {source}: this is no complete safetensors file ({error}).") from error
 
 
@@ -80,9 +81,15 @@ def encoding_at(source: str, runs: Path) -> Mapping[str, Any]:
 def _encoding_in(source: str) -> Mapping[str, Any]:
     """What `shoal export` wrote into a file; nothing where it was written by another program."""
     try:
-        opened: Any = safe_open(Path(source).expanduser(), "pt")
+        opened: Any = safe_open(expanded(source), "pt")
         with opened as file:
             said: Mapping[str, str] = file.metadata() or {}
-        return json.loads(said.get("encoding", "{}"))
-    except (SafetensorError, OSError, ValueError):  # what is wrong with the file is said when it is loaded
+        found: Any = json.loads(said.get("encoding", "{}"))
+        return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        RecursionError,
+    ):  # what is wrong with the file is said when it is loaded
         return {}

@@ -55,13 +55,14 @@ def kept(folder: RunFolder) -> Kept:
     loaded = newest(folder.checkpoints)
     if loaded is None:
         raise StoreError(f"{folder.label} has no checkpoint yet: train it first.")
-    engine: dict[str, Any] = loaded.states["engine"]
-    averaged: dict[str, Any] = engine.get("average") or {}
-    trees: dict[Weights, Any] = {
-        "raw": {**engine["parameters"], **engine["buffers"]},
-        "average": averaged.get("measured"),
-        "best": engine["best"],
-    }
+    with loaded.understood():
+        engine: dict[str, Any] = loaded.states["engine"]
+        averaged: dict[str, Any] = engine.get("average") or {}
+        trees: dict[Weights, Any] = {
+            "raw": {**engine["parameters"], **engine["buffers"]},
+            "average": averaged.get("measured"),
+            "best": engine["best"],
+        }
     return Kept(folder.label, {kind: tree for kind, tree in trees.items() if tree})
 
 

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.torch_version import TorchVersion
 
+from shoal.checkpoints.names import check_archive
 from shoal.errors import CheckpointError
 from shoal.store.checkpoint_files import candidates, manifest_of, matching, paths_of
+
+SAFE = TorchVersion("2.10")
+"""The first version of torch whose `weights_only=True` keeps its word, as far as is known."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,24 @@ class Loaded:
     passed_over: Mapping[Path, str] = field(default_factory=dict[Path, str])
     """Newer checkpoints that were damaged, each with the reason."""
 
+    @contextmanager
+    def understood(self) -> Generator[None]:
+        """Within, state that is not what a training saves (the file is whole, but of another hand) is an error."""
+        try:
+            yield
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{self.folder}: it is whole, but holds no state that this Shoal saved ({type(error).__name__}: "
+                f"{error}). Remove it, and the one before it is used; or train from the start with --again."
+            ) from error
+
 
 def newest(checkpoints: Path) -> Loaded | None:
     """Return the newest checkpoint that can be trusted, or None where there is none at all.
 
     Raises CheckpointError, with every reason, when there are checkpoints and all are damaged.
     """
+    _check_torch()
     reasons: dict[Path, str] = {}
     for folder in (found := candidates(checkpoints)):
         try:
@@ -57,9 +74,18 @@ def newest(checkpoints: Path) -> Loaded | None:
 
 def load(folder: Path) -> Loaded:
     """Return one checkpoint; raises CheckpointError naming the file that is damaged and how."""
+    _check_torch()
     manifest = manifest_of(folder)
     states = {path.stem: _deserialise(path, _read(path, stated)) for path, stated in paths_of(folder, manifest).items()}
     return Loaded(folder, int(manifest["step"]), manifest, states)
+
+
+def _check_torch() -> None:
+    if TorchVersion(torch.__version__) < SAFE:
+        raise CheckpointError(
+            f"torch {torch.__version__} cannot load files of others safely (CVE-2025-32434, CVE-2026-24747): expected "
+            "torch 2.10 or newer. pip install -U torch"
+        )
 
 
 def _read(path: Path, stated: Mapping[str, Any]) -> bytes:
@@ -75,18 +101,10 @@ def _read(path: Path, stated: Mapping[str, Any]) -> bytes:
 def _deserialise(path: Path, data: bytes) -> Any:
     """Return the state in a file's bytes. The bytes are those that were saved, but by whom is another question."""
     try:
-        _refuse_bombs(data)
+        check_archive(data)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # torch raises what it meets: RuntimeError, UnpicklingError, EOFError, KeyError
         reason = (str(error).splitlines() or [""])[0]
         raise CheckpointError(f"{path}: cannot be loaded ({type(error).__name__}: {reason}).") from error
-
-
-def _refuse_bombs(data: bytes) -> None:
-    """Refuse an archive that unpacks to more than its own size: torch stores tensors as they are."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
-    if any(m.compress_type != zipfile.ZIP_STORED for m in members) or sum(m.file_size for m in members) > len(data):
-        raise ValueError("compressed: torch stores tensors as they are")

@@ -18,6 +18,8 @@ from torch import Tensor
 from shoal.errors import CheckpointError
 
 PLAIN = (bool, int, float, type(None))
+LONGEST = 8 * 255 - 1
+"""Bits of a whole number: what is longer is pickled in a form that torch does not load."""
 
 
 def plain(value: Any, path: str = "state") -> Any:
@@ -33,7 +35,7 @@ def enqueued(value: Any, path: str = "state") -> Any:
     if isinstance(value, Tensor):
         return _compact(value, path)
     if type(value) in PLAIN:
-        return value
+        return _short(value, path)
     if type(value) is str:
         return sys.intern(value)
     if isinstance(value, Mapping):
@@ -74,8 +76,17 @@ def _key(key: Any, path: str) -> Any:
     if type(key) is str:
         return sys.intern(key)
     if type(key) is int:
-        return key
+        return _short(key, path)
     raise CheckpointError(f"{path} has the key {key!r} of type {type(key).__qualname__}: expected a text or an int.")
+
+
+def _short(value: Any, path: str) -> Any:
+    if type(value) is int and value.bit_length() > LONGEST:
+        raise CheckpointError(
+            f"{path} has a whole number of {value.bit_length():,} bits, and a checkpoint holds {LONGEST:,} at most: "
+            "keep it as a text, hex(x)."
+        )
+    return value
 
 
 def _compact(value: Tensor, path: str) -> Tensor:

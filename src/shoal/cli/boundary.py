@@ -46,7 +46,7 @@ def _guarded(words: Sequence[str]) -> int:
         raise
     except Exception:  # noqa: BLE001 the boundary of the process: the traceback is kept
         sys.stdout.flush()
-        traceback.print_exc()
+        sys.stderr.write(clean(traceback.format_exc(), keep="\n\t"))
         return FAILED
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from shoal.files import to_json
 from shoal.pages.blocks import Block, plain
+from shoal.pages.formats import clean
 
 
 def on_terminal() -> bool:
@@ -40,4 +41,4 @@ def results(found: Iterable[Mapping[str, Any]]) -> None:
 def note(text: str) -> None:
     """Say something beside the result."""
     sys.stdout.flush()
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(clean(text, keep="\n\t") + "\n")

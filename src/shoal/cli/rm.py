@@ -9,16 +9,17 @@ from pathlib import Path
 import click
 
 from shoal.cli import output
-from shoal.errors import InputError, LiveRunError
+from shoal.errors import InputError, LiveRunError, StoreError
 from shoal.pages.formats import clean, size
 from shoal.store import RunFolder, is_live, remove, resolve
 from shoal.store.catalog import as_result, summary_of
+from shoal.store.folder import lies_in
 from shoal.store.lock import refusal
 
 
 def run(names: Sequence[str], *, runs: Path, yes: bool, json: bool = False) -> int:
     """Delete the runs, all of them or, where one is refused, none; return the exit code."""
-    folders = list(dict.fromkeys(resolve(runs, name) for name in names))
+    folders = list(dict.fromkeys(_resolved(runs, name) for name in names))
     for folder in folders:
         if is_live(folder):
             raise LiveRunError(refusal(folder))
@@ -32,6 +33,17 @@ def run(names: Sequence[str], *, runs: Path, yes: bool, json: bool = False) -> i
         elif summary is not None:
             output.results([as_result(summary)])
     return 0
+
+
+def _resolved(runs: Path, name: str) -> RunFolder:
+    """The run that is meant; what is deleted lies in the runs folder, even where its path is spelled out."""
+    folder = resolve(runs, name)
+    if not lies_in(runs, folder.path):
+        raise StoreError(
+            f"{str(folder.path)!r} lies outside of the runs folder {str(runs)!r}: nothing was removed. Name the folder "
+            "of runs that it lies in: --runs DIR."
+        )
+    return folder
 
 
 def _ask(folders: Sequence[RunFolder]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from shoal.assembly import import_modules, test_run
+from shoal.cli import output
 from shoal.errors import InputError, nearest
-from shoal.files import to_json
+from shoal.pages.formats import clean
 from shoal.recipe.compose import override
 from shoal.store import record, resolve
 
@@ -28,12 +29,11 @@ def run(name: str, words: list[str], *, runs: Path, modules: list[str], json: bo
     folder = resolve(runs, name)
     found = test_run(folder, **settings)  # pyright: ignore[reportArgumentType]
     if json:
-        print(to_json({**record.result(folder), "metrics": found.metrics, "weights": found.weights}))
+        output.results([{**record.result(folder), "metrics": found.metrics, "weights": found.weights}])
         return 0
-    print(
-        f"{folder.label}, measured again: {', '.join(f'{name} with {WORDS[w]}' for name, w in found.weights.items())}"
-    )
-    width = max(map(len, found.metrics))
-    for metric, value in found.metrics.items():
-        print(f"  {metric:<{width}}  {value:.4f}")
+    whose = ", ".join(f"{name} with {WORDS[w]}" for name, w in found.weights.items())
+    metrics = {clean(name): value for name, value in found.metrics.items()}
+    width = max(map(len, metrics))
+    output.lines([f"{clean(folder.label)}, measured again: {whose}"])
+    output.lines(f"  {name:<{width}}  {value:.4f}" for name, value in metrics.items())
     return 0

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from shoal.errors import DataError
 
@@ -27,6 +27,8 @@ DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], Any]] = {
 """By the first bytes of a file; what begins otherwise is taken for a plain tar."""
 BLOCK = 512
 """A tar is made of blocks of this many bytes, and ends with one of zeros."""
+MOST_HEADER = 1 << 20
+"""Bytes of the headers of one member, its name among them; more would be a bomb, for they are read as one."""
 DAMAGES = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 
@@ -51,8 +53,10 @@ def listing(path: Path) -> Listing:
     """Return what a tar holds; raises DataError where it is damaged, or has more than files and folders in it."""
     files, folders, end = dict[str, Member](), dict[str, None](), 0
     with _opened(path) as stream:
-        with tarfile.open(fileobj=stream, mode="r:") as tar:
+        headers = _Headers(path, stream)
+        with tarfile.open(fileobj=cast(IO[bytes], headers), mode="r:") as tar:
             for entry in tar:
+                headers.left = MOST_HEADER
                 name = _safe(path, entry)
                 end = entry.offset_data + -(-entry.size // BLOCK) * BLOCK
                 tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue]  else it keeps a kilobyte for each
@@ -73,6 +77,21 @@ def contents(path: Path, members: Iterable[Member]) -> Iterator[bytes]:
             if len(found) < member.size:
                 raise DataError(_damaged(path, "it changed while it was read"))
             yield found
+
+
+class _Headers:
+    """An archive as `tarfile` is to see it: headers alone are read through it, and only so much for each member."""
+
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self.path, self.stream, self.left = path, stream, MOST_HEADER
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        """Read a part of a header."""
+        self.left -= size
+        if size < 0 or self.left < 0:
+            raise DataError(_damaged(self.path, f"the header of a member has more than {MOST_HEADER:,} bytes"))
+        return self.stream.read(size)
 
 
 @contextmanager

@@ -13,14 +13,28 @@ from typing import Any
 
 import numpy as np
 
+from shoal.datasets.claims import check_claim
 from shoal.datasets.digest import SPLITS
 from shoal.datasets.examples import Data
 from shoal.datasets.prepare import prepare
 from shoal.errors import DataError, nearest
+from shoal.files import expanded
 from shoal.recipe.parts import DatasetPart
 
 NAMES = tuple(f"{letter}_{split}" for split in SPLITS for letter in "xy")
 EXPECTED = "x_train and y_train (or x and y), and where you have them x_valid, y_valid, x_test, y_test"
+DAMAGES = (
+    ValueError,
+    TypeError,
+    EOFError,
+    OSError,
+    OverflowError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+)
+"""What NumPy and zipfile raise for a file that is truncated or damaged, or claims what is not in it."""
 
 Array = np.ndarray[Any, Any]
 
@@ -32,7 +46,7 @@ def build(part: DatasetPart) -> Data:
             f"dataset.path is not set: expected an NPZ file with the arrays {EXPECTED}, or a folder of NPY files with "
             "those names. Say where it is: dataset.path=PATH; or pass arrays from Python."
         )
-    path = Path(part.path).expanduser()
+    path = expanded(part.path)
     if path.is_dir():
         files = {file.stem: file for file in sorted(path.glob("*.npy"))}
         pairs, notes = _pairs(path, files, lambda name: _read(files[name], lambda: _mapped(files[name])))
@@ -47,6 +61,7 @@ def build(part: DatasetPart) -> Data:
             f"{path}: not a sound NPZ file: it is truncated, or something else. Write it again with numpy.savez."
         )
     with _read(path, lambda: np.load(path, allow_pickle=False)) as stored:
+        check_claim(sum(member.file_size for member in stored.zip.infolist()), path)
         pairs, notes = _pairs(path, stored.files, lambda name: _read(f"{path}: {name}", lambda: stored[name]))
     return prepare(pairs, part, notes=notes)
 
@@ -59,11 +74,13 @@ def _read(where: Any, reader: Callable[[], Any]) -> Any:
     """Call a reader; what NumPy and zipfile raise becomes a DataError that names the array."""
     try:
         return reader()
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except DAMAGES as error:
         if any(word in str(error) for word in ("Object arrays", "Python objects", "pickled")):
             raise DataError(
                 f"{where}: Python objects, which are never unpickled. Store numbers: array.astype('float32')."
             ) from error
+        if isinstance(error, MemoryError):
+            raise DataError(f"{where}: there is not enough memory for what it says is in it ({error}).") from error
         raise DataError(
             f"{where}: truncated or damaged ({str(error) or type(error).__name__}). Write it again."
         ) from error

@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from shoal.errors import DataError
+from shoal.pickled import operations
 
 MOST_BYTES = 64 << 20
 """A file that is larger is none of CIFAR-10's, whose batches have 31 MB."""
@@ -38,6 +39,8 @@ def read_batch(content: bytes, where: str) -> tuple[Array, list[Any]]:
     if len(content) > MOST_BYTES:
         raise DataError(f"{where}: {len(content):,} bytes: expected a batch of CIFAR-10, of at most {MOST_BYTES:,}.")
     try:
+        for _ in operations(content):
+            pass
         found: Any = _Reader(io.BytesIO(content), encoding="bytes").load()
     except DAMAGES as error:
         raise DataError(

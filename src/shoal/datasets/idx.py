@@ -12,6 +12,7 @@ from shoal.datasets.examples import Data, picture_encoding
 from shoal.datasets.idx_file import read_idx
 from shoal.datasets.prepare import prepare
 from shoal.errors import DataError
+from shoal.files import expanded
 from shoal.recipe.parts import DatasetPart
 
 NAMES = {
@@ -44,7 +45,7 @@ def _folder(path: str | None) -> Path:
         raise DataError(
             f"dataset.path is not set: expected a folder with {_expected()}. Say where it is: dataset.path=DIR."
         )
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise DataError(

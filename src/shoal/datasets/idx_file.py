@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from shoal.datasets.claims import check_claim
 from shoal.errors import DataError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -44,6 +45,7 @@ def _read(file: BinaryIO, path: Path, *, zipped: bool) -> np.ndarray[Any, Any]:
         raise _wrong_size(
             path, shape, expected, f"{'at most ' * zipped}{present * (MOST_COMPRESSED if zipped else 1):,}"
         )
+    check_claim(expected, path)
     array = np.empty(shape, dtype)
     found = _fill(file, array.reshape(-1).view(np.uint8).data)
     more = len(file.read(1 << 16))  # at the end of a gzip file this checks its CRC, too

@@ -25,6 +25,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"})
 MODES = {1: "L", 3: "RGB"}
 MOST_PIXELS = 1 << 26
 """A picture that claims more is taken for a decompression bomb: a small file that would fill the memory."""
+MOST_BYTES = 1 << 28
+"""A file that is larger is none of a picture of that many pixels, compressed or not."""
 DAMAGES = (
     OSError,
     SyntaxError,

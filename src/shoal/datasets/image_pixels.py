@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from shoal.datasets.image_decode import decoded, quietly
+from shoal.datasets.image_decode import MOST_BYTES, decoded, quietly
 from shoal.datasets.image_layout import Layout
 from shoal.datasets.image_source import Source
 from shoal.datasets.kept import ensure_space
@@ -69,6 +69,7 @@ def write_pixels(folder: Path, source: Source, layout: Layout, wanted: Wanted) -
     """
     places = {name: (split, row) for split, found in layout.splits.items() for row, (name, _) in enumerate(found)}
     names = source.in_order(list(places))
+    _check_sizes(source, names)
     broken: list[str] = []
     with quietly():
         first, shape = _shape(source, names, wanted)
@@ -82,6 +83,16 @@ def write_pixels(folder: Path, source: Source, layout: Layout, wanted: Wanted) -
                 show(done)
         counts = {split: _finish(found, shape, layout.classes) for split, found in splits.items()}
     return {"shape": list(shape), "counts": counts, "broken": len(broken), "broken_names": sorted(broken)[:NAMED]}
+
+
+def _check_sizes(source: Source, names: list[str]) -> None:
+    """Files are read whole: one that is far too large is refused before it is."""
+    for name in names:
+        if source.size(name) > MOST_BYTES:
+            raise DataError(
+                f"{source.where}: {name} has {source.size(name):,} bytes, and a picture of more than {MOST_BYTES:,} is "
+                "taken for a decompression bomb. Remove it."
+            )
 
 
 @contextmanager

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from shoal.errors import DataError, nearest
+from shoal.files import expanded
 
 
 def existing(path: str | None, expected: str) -> Path:
     """Return the place that is named; raises DataError where none is, saying what was `expected` there."""
     if path is None:
         raise DataError(f"dataset.path is not set: expected {expected}. Say where it is: dataset.path=PATH.")
-    place = Path(path).expanduser()
+    place = expanded(path)
     if place.exists():
         return place
     raise DataError(f"dataset.path = {path!r}: it does not exist{_hint(place)}; expected {expected}.")

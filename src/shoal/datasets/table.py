@@ -43,6 +43,17 @@ def build(part: DatasetPart, *, task: str = "", encoding: Mapping[str, Any] | No
     The columns of a table depend on the recipe's task. With the `encoding` of a trained run, a table has its columns
     and a text its tokens.
     """
+    try:
+        return _built(part, task, encoding)
+    except MemoryError as error:
+        where = part.name if part.path is None else f"{part.name} at {part.path}"
+        raise DataError(
+            f"there is not enough memory for the dataset {where} ({str(error) or 'none is left'}). Give less of it, or "
+            "free some memory."
+        ) from error
+
+
+def _built(part: DatasetPart, task: str, encoding: Mapping[str, Any] | None) -> Data:
     if part.name not in BUILDERS:
         raise DataError(unknown("dataset", part.name, BUILDERS) + " An entry of your own comes with --module MODULE.")
     if isinstance(part, Table):

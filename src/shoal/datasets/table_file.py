@@ -9,17 +9,24 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import zlib
 from collections.abc import Collection, Mapping
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from shoal.datasets.claims import check_claim
 from shoal.datasets.digest import SPLITS
 from shoal.errors import DataError, nearest
+from shoal.files import expanded
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".feather", ".arrow")
 EXPECTED = f"a file ({', '.join(SUFFIXES)}), or a folder with train.csv or train.parquet (and valid., test.)"
+LONGEST_HEADER = 1 << 20
+"""Bytes of a first line, in which the columns are named."""
+NUMBER = 4
+"""Bytes of a value in what is trained on, at least."""
 
 
 def arrow() -> Any:
@@ -33,7 +40,7 @@ def files_of(path: str | None) -> dict[str, Path]:
     """Return the file of each split at `dataset.path`; raises DataError where there is none of train."""
     if path is None:
         raise DataError(f"dataset.path is not set: expected {EXPECTED}. Say where it is: dataset.path=FILE.")
-    place = Path(path).expanduser()
+    place = expanded(path)
     if place.is_file():
         return {"train": place}
     if not place.is_dir():
@@ -59,11 +66,14 @@ def read_rows(path: str | Path, encoding: Mapping[str, Any] | None = None) -> An
     The types of a CSV file's columns are found by looking at all of its rows; with the `encoding` of a run, columns
     that were text in train are read as text, so that "01" stays "01". Column names lose the blanks around them.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     pa, kind = arrow(), _kind(path)
     try:
         table = _read(pa, path, kind, _texts_of(encoding))
-    except (pa.ArrowException, OSError, EOFError) as error:
+        table.validate(full=True)  # offsets that lead out of the file would be followed
+    except MemoryError as error:
+        raise DataError(f"{path}: there is not enough memory for what is in it ({error}).") from error
+    except (pa.ArrowException, csv.Error, zlib.error, OSError, EOFError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         advice = "Write it again, or give its suffix the name of what it is"
         raise DataError(f"{path}: not a sound {kind} file ({reason}). {advice}: {', '.join(SUFFIXES)}.") from error
@@ -84,7 +94,9 @@ def _kind(path: Path) -> str:
 
 def _read(pa: Any, path: Path, kind: str, texts: Collection[str]) -> Any:
     if kind == "Parquet":
-        return pa.parquet.ParquetFile(path).read()
+        file = pa.parquet.ParquetFile(path)
+        check_claim(file.metadata.num_rows * file.metadata.num_columns * NUMBER, path)
+        return file.read()
     if kind == "Feather":
         return pa.feather.read_table(str(path), memory_map=False)
     separator, names = _header(path)
@@ -101,7 +113,12 @@ def _header(path: Path) -> tuple[str, list[str]]:
     """The separator and the column names, as written in the first line."""
     opened = gzip.open if path.name.lower().endswith(".gz") else open
     with opened(path, "rb") as file:
-        line = file.readline().decode("utf-8-sig", "replace").rstrip("\r\n")
+        start = file.readline(LONGEST_HEADER + 1)
+    if len(start) > LONGEST_HEADER:
+        raise DataError(
+            f"{path}: its first line has more than {LONGEST_HEADER:,} bytes: expected a row of column names."
+        )
+    line = start.decode("utf-8-sig", "replace").rstrip("\r\n")
     unquoted = re.sub(r'"[^"]*"', "", line)
     separator = max(",;\t", key=unquoted.count)
     return separator, [name for names in csv.reader([line], delimiter=separator) for name in names]

@@ -22,6 +22,7 @@ from shoal.datasets.examples import Data, Examples
 from shoal.datasets.prepare import check_names
 from shoal.datasets.tokens import Tokenizer, characters_of, checked, tokenizer_for
 from shoal.errors import DataError
+from shoal.files import expanded
 from shoal.recipe import parse, parts
 from shoal.recipe.parts import DatasetPart
 
@@ -120,7 +121,7 @@ def _files(path: str | None) -> dict[str, Path]:
     expected = "a text file, or a folder with train.txt (and valid.txt, test.txt)"
     if path is None:
         raise DataError(f"dataset.path is not set: expected {expected}. Say where it is: dataset.path=FILE.")
-    place = Path(path).expanduser()
+    place = expanded(path)
     if place.is_file():
         return {"train": place}
     found = {split: place / f"{split}.txt" for split in SPLITS if (place / f"{split}.txt").is_file()}

@@ -81,8 +81,8 @@ def _best(metric: str, rows: Rows, *, ended: bool) -> str:
 
 
 def _epoch(rows: Rows, step: float) -> str:
-    epochs = [row.get("epoch") for row in rows if row.get("step") == step]
-    known = [epoch for epoch in epochs if isinstance(epoch, int | float)]
+    epochs = [real(row.get("epoch")) for row in rows if row.get("step") == step]
+    known = [epoch for epoch in epochs if epoch is not None]
     return f" (epoch {known[0]:.4g})" if known else ""
 
 
@@ -206,7 +206,9 @@ def _tested(known: Mapping[str, Any]) -> str:
     share = metrics.get(f"test{AVERAGED}.accuracy" if averaged else "test.accuracy")
     size, whose = inner(data, "sizes").get("test"), " with averaged weights" if averaged else ""
     single = data.get("target_shape") == [] and data.get("classes") is not None
-    if not (single and isinstance(share, int | float) and isinstance(size, int) and size > 0 and 0 <= share <= 1):
+    if not (
+        single and isinstance(share, int | float) and isinstance(size, int) and 0 < size < LARGEST and 0 <= share <= 1
+    ):
         return ""
     low, high = interval(share, size)
     return (

@@ -7,8 +7,10 @@ import re
 from datetime import datetime
 from typing import Any
 
+from shoal.files import UNSEEN
+
 NOTHING = "-"
-_ACTIVE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_ACTIVE = re.compile(rf"[\x00-\x1f]|{UNSEEN.pattern}")
 """Control characters, those that turn the direction of text, and halves of characters that cannot be printed."""
 
 

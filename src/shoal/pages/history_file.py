@@ -13,9 +13,10 @@ from typing import Any
 
 from shoal.errors import StoreError
 from shoal.pages.export_targets import written
+from shoal.pages.formats import clean
 from shoal.store import RunFolder, read_journal
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t")
 """What a spreadsheet takes for the start of a formula, or leaves out before one."""
 
 
@@ -64,8 +65,13 @@ def _cell(value: Any) -> Any:
         return ""
     if isinstance(value, int | float):
         return repr(value)
-    text = str(value)
+    text = _text(value)
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _text(value: object) -> str:
+    """Text as any program can read it: a bare carriage return would end a row."""
+    return clean(value, keep="\n\t")
 
 
 def _write_parquet(table: Mapping[str, Sequence[Any]], path: Path) -> None:
@@ -73,7 +79,7 @@ def _write_parquet(table: Mapping[str, Sequence[Any]], path: Path) -> None:
     from pyarrow import parquet  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
 
     arrow: Any = pyarrow
-    parquet.write_table(arrow.table({name: _array(arrow, values) for name, values in table.items()}), path)
+    parquet.write_table(arrow.table({_text(name): _array(arrow, values) for name, values in table.items()}), path)
 
 
 def _array(arrow: Any, values: Sequence[Any]) -> Any:
@@ -81,4 +87,4 @@ def _array(arrow: Any, values: Sequence[Any]) -> Any:
     kinds: set[type] = {type(value) for value in values if value is not None}
     if kinds <= {int, float}:
         return arrow.array(values, arrow.int64() if kinds == {int} else arrow.float64())
-    return arrow.array([None if value is None else str(value) for value in values], arrow.string())
+    return arrow.array([None if value is None else _text(value) for value in values], arrow.string())

@@ -26,5 +26,10 @@ def texts_of(known: Mapping[str, Any], key: str) -> list[str]:
 
 
 def real(value: object) -> float | None:
-    """Return a number, None for anything else; a boolean is no number."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Return a number, None for anything else; a boolean is no number, nor is what is too large to be one."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None

@@ -28,6 +28,7 @@ from shoal.pages.statuses import advice, status
 from shoal.pages.tables import grid
 from shoal.pages.which_weights import weights_in_words
 from shoal.store import RunFolder, latest, read_journal, record
+from shoal.store.journal import unreadable
 
 GENERATOR = "Shoal run page"
 MOST_CHARTS = 10
@@ -39,12 +40,12 @@ def report(folder: RunFolder, *, now: datetime | None = None) -> str:
     """Return the page; raises StoreError for a record that cannot be read."""
     known = record.read(folder)
     word = record.status(folder, dict(known))
-    history, unreadable = read_journal(folder.history)
+    history, skipped = read_journal(folder.history)
     timing, _ = read_journal(folder.timing)
     body = [
         _head(folder, known, word),
         _what_happened(folder, known, history, word=word),
-        _curves(history, unreadable),
+        _curves(history, unreadable(folder.history) if skipped else ""),
         predictions(folder),
         recipe(folder, known),
         time_spent(known, timing),
@@ -132,7 +133,7 @@ def _traceback(folder: RunFolder, reason: str) -> Html | None:
     return tag("pre", more) if found and formats.clean(more, keep="\n") not in reason else None
 
 
-def _curves(history: Rows, unreadable: int) -> Html:
+def _curves(history: Rows, skipped: str) -> Html:
     drawn, values = quantities(history), hypers(history)
     parts: list[Content] = []
     if drawn or values:
@@ -144,8 +145,8 @@ def _curves(history: Rows, unreadable: int) -> Html:
         parts.append(tag("p", f"Not drawn: {', '.join(left)}.", class_="soft") if left else None)
     else:
         parts.append(tag("p", "There are no rows of history yet."))
-    if unreadable:
-        parts.append(tag("p", f"{unreadable:,} lines of history.jsonl could not be read and were skipped."))
+    if skipped:
+        parts.append(tag("p", f"{skipped} of history.jsonl could not be read: left out."))
     return tag("section", tag("h2", "Curves"), parts)
 
 

@@ -8,13 +8,16 @@ from typing import Any, cast
 
 from shoal.pages import formats
 from shoal.pages.blocks import Block, Column, Grid, Heading, Lines, Pairs, text_of
-from shoal.pages.curves import Point, curve
+from shoal.pages.curves import curve
+from shoal.pages.lenient import real
 from shoal.pages.metrics_grid import metrics_grid
 from shoal.pages.plan_facts import plan_facts, scaled_rows
+from shoal.pages.series import points
 from shoal.pages.splits import split_of
 from shoal.pages.statuses import advice, status
 from shoal.pages.which_weights import weights_in_words
 from shoal.store import RunFolder, latest, read_journal, record
+from shoal.store.journal import unreadable
 
 DRAWN = (
     "train.loss",
@@ -32,10 +35,10 @@ Record = Mapping[str, Any]
 def run_page(folder: RunFolder, *, columns: int = 60) -> list[Block]:
     """Return the page; curves are up to `columns` wide. Raises StoreError for a record that cannot be read."""
     known = record.read(folder)
-    history, unreadable = read_journal(folder.history)
+    history, skipped = read_journal(folder.history)
     sections = (
         _metrics(known, latest(folder.history)),
-        _curves(history, unreadable, columns),
+        _curves(history, unreadable(folder.history) if skipped else "", columns),
         _data(known),
         _plan(known),
         _scaled(known),
@@ -77,7 +80,7 @@ def _steps(known: Record) -> str:
     if known.get("steps") is None:
         return ""
     total = f" of {formats.number(known['total_steps'])}" if known.get("total_steps") is not None else ""
-    epochs = f" ({known['epochs']:g} epochs)" if isinstance(known.get("epochs"), int | float) else ""
+    epochs = f" ({found:g} epochs)" if (found := real(known.get("epochs"))) is not None else ""
     return f"{formats.number(known['steps'])}{total}{epochs}"
 
 
@@ -98,27 +101,18 @@ def _metrics(known: Record, row: Mapping[str, Any]) -> list[Block]:
     return [Heading("metrics" if final else "latest metrics"), metrics_grid(found)]
 
 
-def _curves(history: Sequence[Record], unreadable: int, columns: int) -> list[Block]:
+def _curves(history: Sequence[Record], skipped: str, columns: int) -> list[Block]:
     names = list(dict.fromkeys(name for row in history for name in row if "." in name and not _is_test(name)))
     drawn = [name for name in DRAWN if name in names] or names[:OTHERS_DRAWN]
-    lines = [line for name in drawn for line in curve(formats.clean(name), _points(history, name), columns=columns)]
-    if unreadable:
-        lines.append(f"{unreadable:,} lines of history.jsonl could not be read and were skipped.")
+    lines = [line for name in drawn for line in curve(formats.clean(name), points(history, name), columns=columns)]
+    if skipped:
+        lines.append(f"{skipped} of history.jsonl could not be read: left out.")
     return [Heading("history"), Lines(lines)] if lines else []
 
 
 def _is_test(name: str) -> bool:
     """Return whether a metric is of the test split, which is measured once."""
     return split_of(name).startswith("test")
-
-
-def _points(history: Sequence[Record], name: str) -> list[Point]:
-    """Steps and values; null is how a value that was not finite is written."""
-    return [
-        (float(row["step"]), float("nan") if row[name] is None else float(row[name]))
-        for row in history
-        if isinstance(row.get("step"), int | float) and isinstance(row.get(name, ""), int | float | None)
-    ]
 
 
 def _data(known: Record) -> list[Block]:
@@ -169,12 +163,13 @@ def _bytes_of(path: Path) -> int:
 
 
 def _time(folder: RunFolder, known: Record) -> list[Block]:
-    rates = [row.get("examples_per_second") for row in read_journal(folder.timing)[0]]
-    moving = sorted(rate for rate in rates if isinstance(rate, int | float) and rate > 0)
+    rates = [real(row.get("examples_per_second")) for row in read_journal(folder.timing)[0]]
+    moving = sorted(rate for rate in rates if rate is not None and rate > 0)
+    seconds = real(known.get("seconds"))
     rows = [
         ("started", formats.when(known["started"]) if known.get("started") else ""),
         ("finished", formats.when(known["finished"]) if known.get("finished") else ""),
-        ("training", formats.duration(known["seconds"]) if known.get("seconds") is not None else ""),
+        ("training", formats.duration(seconds) if seconds is not None else ""),
         ("attempts", formats.number(known["attempts"]) if known.get("attempts") else ""),
         ("rate", f"{moving[len(moving) // 2]:,.0f} examples/s" if moving else ""),
     ]

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from shoal.errors import StoreError
+from shoal.errors import StoreError, other_format
 from shoal.pages.lenient import real, rows_of
 from shoal.pages.series import Point
 from shoal.store import RunFolder
 
+NAME = "samples.json"
 FORMAT = 1
 MOST_BYTES = 2_000_000
 """A larger file is none of ours."""
+MOST_CLASSES = 1 << 20
+"""More classes than any run has."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +97,17 @@ class Samples:
 
 def read_samples(folder: RunFolder) -> Samples | None:
     """Return what `samples/` holds, None where there is none; raises StoreError for what cannot be read."""
-    path = folder.samples / "samples.json"
+    path = folder.samples / NAME
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
     try:
         return _parsed(folder, content)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise StoreError(f"{path} is damaged, or of another version: {type(error).__name__}: {error}.") from error
 
 
@@ -111,8 +115,11 @@ def _parsed(folder: RunFolder, content: bytes) -> Samples:
     if len(content) > MOST_BYTES:
         raise ValueError("it is too large")
     told: dict[str, Any] = json.loads(content)
-    if told["format"] != FORMAT:
-        raise ValueError(f"its format is {told['format']}, and this Shoal reads {FORMAT}")
+    written = told["format"]
+    if type(written) is not int:
+        raise ValueError("it does not say its format")
+    if written != FORMAT:
+        raise StoreError(f"{folder.samples / NAME} is {other_format(written, FORMAT)}.")
     kinds = {
         "classification": lambda: _classified(folder, told),
         "regression": lambda: Regressed(int(told["columns"]), [_pairs(column) for column in told["pairs"]]),
@@ -125,6 +132,8 @@ def _parsed(folder: RunFolder, content: bytes) -> Samples:
 
 def _classified(folder: RunFolder, told: dict[str, Any]) -> Classified:
     classes = int(told["classes"])
+    if not 0 <= classes <= MOST_CLASSES:
+        raise ValueError(f"it says that there are {classes:,} classes")
     matrix = told.get("confusion")
     if matrix is not None:
         matrix = [[int(count) for count in row] for row in matrix]

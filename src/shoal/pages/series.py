@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shoal.pages.lenient import real
 from shoal.pages.splits import split_of, splits_of
 
 Rows = Sequence[Mapping[str, Any]]
 Point = tuple[float, float]
+MOST_STEPS = 2.0**53
+"""A step beyond is none: no run has as many."""
 MOST = 600
 """Points of a series that are drawn."""
 FALLING = ("loss", "error", "mse", "mae", "huber", "perplexity", "bits_per_character")
@@ -63,11 +66,12 @@ def lower_is_better(metric: str) -> bool:
 
 def points(rows: Rows, name: str) -> list[Point]:
     """Return steps and values of a key, in the order of rows; null is how what was not finite is written."""
-    return [
-        (float(row["step"]), math.nan if row[name] is None else float(row[name]))
-        for row in rows
-        if _is_number(row.get("step")) and (name in row and (row[name] is None or _is_number(row[name])))
-    ]
+    found: list[Point] = []
+    for row in rows:
+        step, value = real(row.get("step")), real(row.get(name))
+        if step is not None and abs(step) < MOST_STEPS and name in row and (value is not None or row[name] is None):
+            found.append((step, math.nan if value is None else value))
+    return found
 
 
 def quantities(rows: Rows) -> list[Quantity]:
@@ -125,7 +129,3 @@ def thinned(drawn: Sequence[Point], most: int = MOST) -> list[Point]:
 
 def _value(point: Point) -> float:
     return point[1]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -24,7 +25,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from shoal.errors import RecipeError, nearest, unknown
-from shoal.recipe.extend import in_force, only
+from shoal.files import expanded
+from shoal.recipe.extend import PLAIN_NAME, in_force, only
 from shoal.recipe.parse import PARTS, parse
 from shoal.recipe.schema import Recipe
 from shoal.recipe.tables import TABLES
@@ -104,7 +106,7 @@ def _is_selection(key: str, value: Any) -> bool:
 
 def _selected(path: str, choice: str, config_dir: Path | None) -> dict[str, Any]:
     """The entry with its defaults, or a group file of the user's: `optimizer/fast.yaml` for `optimizer=fast`."""
-    if choice in TABLES[PARTS[path]] or config_dir is None:
+    if choice in TABLES[PARTS[path]] or config_dir is None or not PLAIN_NAME.fullmatch(choice):
         return {"name": choice}
     folder, group = _folder(config_dir), path.replace(".", "/")
     own = folder / group / f"{choice}.yaml"
@@ -130,10 +132,10 @@ def _load(file: Path, name: str | None, overrides: list[str], folder: Path | Non
             warnings.simplefilter("ignore")  # a defaults list without _self_ has it at its end, as the docs say
             config = hydra_compose(config_name=name, overrides=[*search, *overrides])
             data = OmegaConf.to_container(config, resolve=True)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         key = getattr(error, "full_key", None)  # OmegaConf's errors have one
         place = f"{file}: {key}" if key else str(file)
-        raise RecipeError(f"{place}: {str(error).splitlines()[0].rstrip('.')}.") from error
+        raise RecipeError(f"{place}: {(str(error).splitlines() or [type(error).__name__])[0].rstrip('.')}.") from error
     except RecursionError as error:
         raise RecipeError(f"{file}: the values refer to themselves, or are nested too deeply.") from error
     finally:
@@ -152,7 +154,7 @@ def _folders(config_dir: Path | None) -> list[Path]:
 
 
 def _folder(config_dir: Path) -> Path:
-    folder = config_dir.expanduser().resolve()
+    folder = expanded(config_dir).resolve()
     if not folder.is_dir():
         raise RecipeError(f"there is no folder of presets {str(config_dir)!r}.")
     return folder

@@ -21,9 +21,15 @@ from shoal.recipe.words import shown
 
 SELF = "_self_"
 DEFAULTS = "defaults"
+HYDRA = "hydra"
+HEADER = re.compile(r"\s*#\s*@")
+"""How a file that Hydra reads says where its values belong."""
 BUDGET = "budget"
 """A section in which giving one key replaces the other."""
-PLAIN_NAME = re.compile(r"[\w./-]*")
+PLAIN_NAME = re.compile(r"(?=.{0,100}\Z)(\w[\w.-]*(/\w[\w.-]*)*)?")
+"""What a defaults list may name: it never leads out of the folders that are searched."""
+MOST_FILES = 100
+"""Files that a preset may extend, in all; a few that name one another twice would be read a billion times."""
 
 
 @dataclass
@@ -53,7 +59,9 @@ def in_force(file: Path, folders: Sequence[Path], *, part: str = "") -> dict[str
     plain YAML, or that extends one that is not there, or itself.
     """
     standings = {path: Standing(default_part(path).name) for path in PARTS} | {BUDGET: Standing(BUDGET)}
-    for values in _trail(file, folders, part, ()):
+    for number, values in enumerate(_trail(file, folders, part, ())):
+        if number > MOST_FILES:
+            raise RecipeError(f"{file}: it extends more than {MOST_FILES} files: name each once.")
         for path, standing in standings.items():
             standing.take(_at(values, path))
     return standings
@@ -75,6 +83,8 @@ def _trail(file: Path, folders: Sequence[Path], part: str, above: tuple[Path, ..
     """The values of every file that is merged, each nested under the path at which it stands, in order of merging."""
     if file in above:
         raise RecipeError(f"{above[-1]}: its defaults list leads back to itself, by {file.name}.")
+    if len(above) > MOST_FILES:
+        raise RecipeError(f"{above[0]}: it extends more than {MOST_FILES} files: name each once.")
     values = _read(file)
     entries = _defaults(file, values.pop(DEFAULTS, []))
     for entry in entries if SELF in entries else [*entries, SELF]:
@@ -90,12 +100,36 @@ def _trail(file: Path, folders: Sequence[Path], part: str, above: tuple[Path, ..
 
 
 def _read(file: Path) -> dict[str, Any]:
-    values = yaml_text.load(file.read_bytes(), str(file))
+    text = yaml_text.read(file)
+    values = yaml_text.load(text, str(file))
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise RecipeError(f"{file}: expected a mapping of recipe keys, found {type(values).__name__}.")
+    _refuse_hydra(file, text, cast(dict[Any, Any], values))
     return cast(dict[str, Any], values)
+
+
+def _refuse_hydra(file: Path, text: bytes, values: Mapping[Any, Any]) -> None:
+    """Hydra is for merging: what would set it up, or have it look values up elsewhere, is none of a recipe's."""
+    if HYDRA in values:
+        raise RecipeError(f"{file}: unknown key {HYDRA}: a recipe has keys of Shoal's only, see 'shoal schema'.")
+    if HEADER.match(text.decode("utf-8", "replace")):
+        raise RecipeError(f"{file}: it begins with a package for Hydra (# @package): a recipe is read where it stands.")
+    for path, value in _leaves(values, ""):
+        if isinstance(value, str) and "${" in value:
+            raise RecipeError(f"{file}: {path} = {shown(value)}: nothing is looked up: write the value itself.")
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, item in cast(dict[Any, Any], value).items():
+            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(cast(list[Any], value)):
+            yield from _leaves(item, f"{path}[{index}]")
+    else:
+        yield path, value
 
 
 def _defaults(file: Path, entries: Any) -> list[str | dict[str, str]]:

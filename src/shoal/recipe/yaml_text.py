@@ -6,18 +6,31 @@ PyYAML's own loader reads `1e-3` as text, for YAML 1.1 wants a dot in a number. 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from shoal.errors import RecipeError
 
+MOST = 1_000_000
+"""Characters of a recipe: reading more would take minutes."""
 NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$")
 """A number with an exponent, with or without a dot, a sign before the digits of the exponent or none."""
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, to which `1e-3` is a number and a key that is given twice is an error."""
+    """The safe loader, to which `1e-3` is a number; a key that is given twice is an error, and so is an alias.
+
+    Nine lines of aliases of aliases would stand for a billion values.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            problem = "a value is written out where it stands, not taken from elsewhere by an alias (*name)"
+            event: Any = self.peek_event()
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -30,7 +43,10 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """The safe dumper, which quotes text that looks like `1e-3`."""
+    """The safe dumper, which quotes text that looks like `1e-3` and writes every value out."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", NUMBER, list("-+.0123456789"))
@@ -46,8 +62,19 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
+def read(path: Path) -> bytes:
+    """Return the text of a file, as far as `load` would read it; raises RecipeError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MOST + 1)
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}.") from error
+
+
 def load(text: str | bytes, where: str) -> Any:
     """Return YAML text as plain data; raises RecipeError that names `where` and the line."""
+    if len(text) > MOST:
+        raise RecipeError(f"{where}: it has more than {MOST:,} characters, and no recipe has as many.")
     try:
         return yaml.load(text, _Loader)  # a subclass of the safe loader
     except yaml.MarkedYAMLError as error:

@@ -68,10 +68,8 @@ def folders_in(runs: Path) -> Iterator[RunFolder]:
         experiments = [entry for entry in os.scandir(runs) if _is_plain_folder(entry)]
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise StoreError(
-            f"cannot read the runs folder {str(runs)!r}: {error.strerror}. Choose another with --runs DIR."
-        ) from error
+    except (OSError, ValueError) as error:
+        raise StoreError(folders.unreadable(runs, error)) from error
     for experiment in experiments:
         try:
             seeds = [entry for entry in os.scandir(experiment.path) if entry.name.startswith("seed-")]

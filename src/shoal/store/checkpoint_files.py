@@ -13,14 +13,16 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from shoal.errors import CheckpointError
+from shoal.errors import CheckpointError, other_format
 from shoal.files import SAFE_NAME, sha256_file, to_json
 
 FORMAT = 1
 """Of the manifest and the layout; a reader refuses a newer one."""
 MANIFEST = "manifest.json"
+MOST_BYTES = 1 << 20
+"""Of a manifest: a larger file is none of ours, and is not read."""
 CHECKSUM = "sha256"
 """The manifest's key for the checksum of itself."""
 NAME = re.compile(r"step-(\d{8,})")
@@ -59,18 +61,28 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     """Return a checkpoint's manifest; raises CheckpointError where it is damaged, of a newer format, or another's."""
     path = folder / MANIFEST
     try:
-        manifest: Any = json.loads(path.read_bytes())
+        manifest: Any = json.loads(_short(path))
         version, files, stated = manifest["format"], manifest["files"], manifest.get(CHECKSUM)
-        newer = version > FORMAT
+        own = checksum(manifest)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error}).") from error
-    if newer:
-        raise CheckpointError(f"{path}: of format {version}, newer than this Shoal reads ({FORMAT}): upgrade Shoal.")
-    if stated != checksum(manifest):
+    if type(version) is not int:
+        raise CheckpointError(f"{path}: damaged (it does not say its format).")
+    if version != FORMAT:
+        raise CheckpointError(f"{path}: {other_format(version, FORMAT)}.")
+    if stated != own:
         raise CheckpointError(f"{path}: its content does not have the checksum it was saved with.")
     if not isinstance(files, dict) or manifest.get("step") != step_of(folder):
         raise CheckpointError(f"{path}: of step {manifest.get('step')}, in the folder of another.")
     return manifest
+
+
+def _short(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+    return content
 
 
 def paths_of(folder: Path, manifest: Mapping[str, Any]) -> dict[Path, Mapping[str, Any]]:
@@ -79,23 +91,26 @@ def paths_of(folder: Path, manifest: Mapping[str, Any]) -> dict[Path, Mapping[st
     Sizes are looked at before anything is read; raises CheckpointError.
     """
     found: dict[Path, Mapping[str, Any]] = {}
-    for name, stated in manifest["files"].items():
+    for name, stated in cast(dict[str, Any], manifest["files"]).items():
         path = folder / name
         if not SAFE_NAME.fullmatch(name) or path.is_symlink():
             raise CheckpointError(f"{folder / MANIFEST}: names {name!r}, which is not a file of this checkpoint.")
+        known = cast(dict[str, Any], stated) if isinstance(stated, dict) else {}
+        if type(known.get("size")) is not int:
+            raise CheckpointError(f"{folder / MANIFEST}: does not say the size of {name!r}.")
         try:
             size = path.stat().st_size
         except OSError as error:
             raise CheckpointError(f"{path}: {error.strerror}.") from error
-        if size != stated["size"]:
-            raise CheckpointError(f"{path}: {size:,} bytes, expected {stated['size']:,}.")
-        found[path] = stated
+        if size != known["size"]:
+            raise CheckpointError(f"{path}: {size:,} bytes, expected {known['size']:,}.")
+        found[path] = known
     return found
 
 
 def matching(path: Path, digest: str, stated: Mapping[str, Any]) -> None:
     """Raise CheckpointError where a file's SHA-256 is not the one that was saved."""
-    if digest != stated["sha256"]:
+    if digest != stated.get("sha256"):
         raise CheckpointError(f"{path}: its content does not have the checksum it was saved with.")
 
 

@@ -118,6 +118,8 @@ def _experiments(runs: Path, signature: str) -> Iterator[Path]:
         names = sorted(entry.name for entry in os.scandir(runs) if not entry.name.startswith(".") and entry.is_dir())
     except (FileNotFoundError, NotADirectoryError):
         return
+    except (OSError, ValueError) as error:
+        raise StoreError(unreadable(runs, error)) from error
     shown = {name: EXPERIMENT.fullmatch(name) for name in names}
     yield from (runs / name for name, match in shown.items() if match and signature.startswith(match["prefix"]))
     yield from (runs / name for name, match in shown.items() if match is None)
@@ -159,10 +161,24 @@ def _make(runs: Path, run: RunId) -> RunFolder:
     raise StoreError(f"the records in {str(runs / run.name)!r}-* state signatures that are not those of their folders.")
 
 
+def unreadable(runs: Path, error: Exception) -> str:
+    """Return the sentence for a runs folder that cannot be read: no permission, a name that no folder can have."""
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return f"cannot read the runs folder {str(runs)!r}: {why}. Choose another with --runs DIR."
+
+
+def lies_in(runs: Path, path: Path) -> bool:
+    """Return whether a path lies in the runs folder, wherever links lead."""
+    return path.resolve().is_relative_to(runs.resolve())
+
+
 def _inside(runs: Path, folder: RunFolder) -> RunFolder:
-    if not folder.path.resolve().is_relative_to(runs.resolve()):
+    """Refuse a folder that is not in the runs folder, or one of whose files is elsewhere: they are written to."""
+    links = filter(Path.is_symlink, folder.path.iterdir()) if folder.path.is_dir() else ()
+    wrong = next((path for path in (folder.path, *links) if not lies_in(runs, path)), None)
+    if wrong is not None:
         raise StoreError(
-            f"{str(folder.path)!r} is, or lies in, a link that leads out of the runs folder {str(runs)!r}: "
+            f"{str(wrong)!r} is, or lies in, a link that leads out of the runs folder {str(runs)!r}: "
             "remove the link, or name the folder that it leads to with --runs DIR."
         )
     return folder

@@ -6,21 +6,20 @@ Only asks: the user's index, configuration and hooks are neither changed nor obe
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any
+
+from shoal.store import secrets
 
 TIMEOUT_SECONDS = 20.0
 TEXT_BYTES = 1_000_000
 """Untracked files above this size are data, not source."""
 
-SECRET_FILE = re.compile(
-    r"(?i)(^|/)(\.env.*|\.netrc|\.?credentials.*|id_(rsa|dsa|ecdsa|ed25519).*|.*\.(pem|key|p12|pfx))$"
-)
 DIFF = (
     "diff",
     "--binary",
@@ -30,6 +29,8 @@ DIFF = (
     "--src-prefix=a/",
     "--dst-prefix=b/",
 )
+NO_SECRETS = tuple(f":(top,exclude,icase,glob)**/{name}{below}" for name in secrets.FILES for below in ("", "/**"))
+"""What `git diff` leaves out, tracked or not."""
 
 
 def state(cwd: Path) -> dict[str, Any] | None:
@@ -54,7 +55,8 @@ def code_patch(cwd: Path, limit_bytes: int = 5_000_000, *, exclude: Sequence[Pat
 
     None outside git, where nothing differs, and where git fails or takes too long. Bytes, for source need not be UTF-8.
     Where the whole is larger than `limit_bytes` it is the part of the tracked files, or only a line that says so.
-    `exclude` names folders that hold no source (the runs). Files named like keys and passwords are left out.
+    `exclude` names folders that hold no source (the runs). Files named like keys and passwords are left out, and
+    what looks like a secret in a line that was added is hidden.
     """
     try:
         top = _ask(cwd, "rev-parse", "--show-toplevel")
@@ -86,12 +88,24 @@ def _diff(root: Path, untracked: Sequence[bytes], limit: int) -> bytes | None:
         if untracked:
             words = ("add", "--intent-to-add", "--pathspec-from-file=-", "--pathspec-file-nul")
             _git(root, words, given=b"\0".join(untracked), index=copy)
-        if _git(root, (*DIFF, base), output=output, index=copy).returncode != 0:
+        if _git(root, (*DIFF, base, "--", *NO_SECRETS), output=output, index=copy).returncode != 0:
             return b""
         if output.seek(0, os.SEEK_END) > limit:
             return None
         output.seek(0)
-        return output.read()
+        return _clean(output.read())
+
+
+def _clean(patch: bytes) -> bytes:
+    """Hide secrets in what was added, which stands nowhere else yet; the patch still applies."""
+    found = secrets.pattern()
+
+    def cleaned(line: bytes) -> bytes:
+        if not line.startswith(b"+") or line.startswith(b"+++ b/"):
+            return line
+        return found.sub(secrets.HIDDEN, line.decode(errors="surrogateescape")).encode(errors="surrogateescape")
+
+    return b"\n".join(map(cleaned, patch.split(b"\n")))
 
 
 def _untracked(root: Path, exclude: Sequence[Path]) -> list[bytes]:
@@ -102,12 +116,16 @@ def _untracked(root: Path, exclude: Sequence[Path]) -> list[bytes]:
 
 def _is_source(root: Path, name: str, exclude: Sequence[Path]) -> bool:
     path = root / name
-    if SECRET_FILE.search(name) or any(path.resolve().is_relative_to(folder) for folder in exclude):
+    if _is_secret(name) or any(path.resolve().is_relative_to(folder) for folder in exclude):
         return False
     if path.is_symlink() or not path.is_file() or path.stat().st_size > TEXT_BYTES:
         return False
     with path.open("rb") as file:
         return b"\0" not in file.read(8192)
+
+
+def _is_secret(name: str) -> bool:
+    return any(fnmatchcase(part, each) for part in name.lower().split("/") for each in secrets.FILES)
 
 
 def _empty_tree(root: Path) -> str:

@@ -20,6 +20,8 @@ from shoal.errors import StoreError
 from shoal.files import to_json
 
 BLOCK = 4096
+NAMED = 5
+"""Lines that cannot be read whose numbers are told."""
 
 
 class Journal:
@@ -94,14 +96,27 @@ class Journal:
 
 def read_journal(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Return the rows, and how many lines could not be read; a missing file has none of either."""
+    parsed = _parsed(path)
+    rows = [row for row in parsed if row is not None]
+    return rows, len(parsed) - len(rows)
+
+
+def unreadable(path: Path) -> str:
+    """Return how many lines `read_journal` leaves out and which, in words, from 1; "" where there are none."""
+    numbers = [number for number, row in enumerate(_parsed(path), 1) if row is None]
+    if not numbers:
+        return ""
+    which = ", ".join(map(str, numbers[:NAMED])) + ", ..." * (len(numbers) > NAMED)
+    return f"{len(numbers):,} line{'s' * (len(numbers) > 1)} ({which})"
+
+
+def _parsed(path: Path) -> list[dict[str, Any] | None]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return [], 0
+        return []
     *lines, tail = content.split(b"\n")
-    parsed = [_row(line) for line in lines]
-    rows = [row for row in parsed if row is not None]
-    return rows, len(parsed) - len(rows) + bool(tail)
+    return [*map(_row, lines), *([None] if tail else [])]
 
 
 def last_row(path: Path) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shlex
 from collections.abc import Sequence
 from importlib import metadata
@@ -16,17 +15,11 @@ from typing import Any
 
 from shoal.store import git
 from shoal.store.git import code_patch
+from shoal.store.secrets import HIDDEN, KEY, word_without_secrets
 
 __all__ = ["code_patch", "collect", "command"]
 
 PACKAGES = ("shoal", "torch", "numpy", "pydantic")
-HIDDEN = "***"
-
-SECRET_KEY = re.compile(
-    r"(?i)(^|[-_.])(pass(word|wd|phrase)?|secrets?|token|api[-_]?key|(access|secret|private)[-_]?key|credentials?|auth)$"
-)
-SECRET_VALUE = re.compile(r"\b((sk|hf|ghp|gho|github_pat|glpat|xox[abp])[-_][A-Za-z0-9_-]{8,}|AKIA[A-Z0-9]{16})")
-USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def collect(argv: Sequence[str], cwd: Path) -> dict[str, Any]:
@@ -59,13 +52,13 @@ def _without_secrets(words: Sequence[str]) -> list[str]:
     value_follows = False
     for word in words:
         key, equals, value = word.partition("=")
-        secret = SECRET_KEY.search(key) is not None
+        secret = KEY.search(key) is not None
         if value_follows and not word.startswith("-"):
             clean.append(HIDDEN)
         elif secret and equals and value:
             clean.append(f"{key}={HIDDEN}")
         else:
-            clean.append(USERINFO.sub(f"{HIDDEN}@", SECRET_VALUE.sub(HIDDEN, word)))
+            clean.append(word_without_secrets(word))
         value_follows = secret and word.startswith("-") and not equals
     return clean
 

@@ -9,7 +9,7 @@ import json
 from typing import Any, cast
 
 from shoal import files
-from shoal.errors import StoreError
+from shoal.errors import StoreError, other_format
 from shoal.store import lock
 from shoal.store.layout import SEED, RunFolder
 
@@ -40,13 +40,10 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
         raise StoreError(_damaged(where, f"it holds {type(found).__name__}, expected an object"))
     record = cast(dict[str, Any], found)
     written = record.get("format")
-    if not isinstance(written, int):
+    if type(written) is not int:
         raise StoreError(_damaged(where, "it does not say its format"))
-    if written > FORMAT:
-        raise StoreError(
-            f"the record {where!r} was written by a newer Shoal (format {written}; this one reads up to {FORMAT}): "
-            "upgrade Shoal to use this run."
-        )
+    if written != FORMAT:
+        raise StoreError(f"the record {where!r} is {other_format(written, FORMAT)}.")
     return record
 
 

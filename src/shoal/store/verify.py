@@ -12,7 +12,7 @@ from typing import Any
 from shoal.errors import CheckpointError, StoreError
 from shoal.store import record
 from shoal.store.checkpoint_files import candidates, damage, manifest_of, step_of
-from shoal.store.journal import read_journal
+from shoal.store.journal import unreadable
 from shoal.store.layout import RunFolder
 from shoal.store.lock import is_live
 
@@ -68,9 +68,8 @@ def verify(folder: RunFolder) -> Verified:
         problems.append(str(error))
     live = is_live(folder)
     for journal in (folder.history, folder.timing):
-        _, unreadable = read_journal(journal)
-        if unreadable and not live:  # the last line of a live one may be half-written
-            problems.append(f"{journal}: {unreadable} line{'s' * (unreadable > 1)} cannot be read")
+        if (lines := unreadable(journal)) and not live:  # the last line of a live one may be half-written
+            problems.append(f"{journal}: {lines} cannot be read")
     problems += _rows_lost(folder, checkpoints)
     return Verified(folder, checkpoints, tuple(problems))
 
@@ -95,7 +94,7 @@ def _rows_lost(folder: RunFolder, checkpoints: tuple[CheckedCheckpoint, ...]) ->
         return []
     found: list[str] = []
     for path, key in ((folder.history, "history_bytes"), (folder.timing, "timing_bytes")):
-        size, stated = path.stat().st_size if path.exists() else 0, int(manifest.get(key, 0))
-        if size < stated:
+        size, stated = path.stat().st_size if path.exists() else 0, manifest.get(key, 0)
+        if type(stated) is int and size < stated:
             found.append(f"{path}: {size:,} bytes, and {stated:,} when the checkpoint of step {good.step:,} was saved")
     return found
