@@ -176,8 +176,7 @@ def test_a_worker_that_dies_is_noticed_where_its_batch_is_awaited_and_not_before
     (worker, *_) = multiprocessing.active_children()
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGKILL)
-    worker.join()
-    time.sleep(0.1)
+    time.sleep(0.3)  # not joined: torch looks at processes that nobody has waited for
     with pytest.raises(TrainingError, match="was killed by SIGKILL"):
         list(islice(stream, 50))
     assert before == signal.SIG_DFL or signal.getsignal(signal.SIGCHLD) == before
