@@ -1,4 +1,4 @@
-"""The exceptions of Shoal, and how their messages name the nearest valid thing.
+"""The exceptions of Shoal, how their messages name the nearest valid thing, and what other exceptions say.
 
     ShoalError
     ├── InputError            what was asked cannot be done as asked (exit code 2)
@@ -17,7 +17,12 @@ A message has the value, the place, what was expected, the nearest valid name, a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import errno
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 
 class ShoalError(Exception):
@@ -53,11 +58,16 @@ class TrainingError(ShoalError):
 
 
 class NonFiniteError(TrainingError):
-    """A loss or gradient was not finite, or the loss leapt, at `step`; the weights are those from before its update."""
+    """A loss or gradient was not finite, or the loss leapt, at `step`; the weights are those from before its update.
 
-    def __init__(self, text: str, *, step: int | None = None, cause: str = "") -> None:
+    `batch` says which batch that was, and of which examples, as `run.json` has it.
+    """
+
+    def __init__(
+        self, text: str, *, step: int | None = None, cause: str = "", batch: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(text)
-        self.step, self.cause = step, cause
+        self.step, self.cause, self.batch = step, cause, batch
 
 
 class OutOfMemoryError(TrainingError):
@@ -107,3 +117,47 @@ def other_format(written: int, ours: int) -> str:
     if written > ours:
         return f"of format {written}, newer than this Shoal reads ({ours}): upgrade Shoal"
     return f"of format {written}, older than this Shoal reads ({ours}): use the Shoal that wrote it"
+
+
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
+"""What the messages of torch's allocators, and of those below them, have in them."""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Return whether an error says that there was no memory left, of a device or of the machine.
+
+    >>> ran_out(MemoryError()), ran_out(RuntimeError("CUDA out of memory.")), ran_out(ValueError("out of memory"))
+    (True, True, False)
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def said(error: BaseException) -> str:
+    """Return an exception as a clause: its kind, and its first line, with the next where that only announces it.
+
+    >>> said(ValueError("no such picture.\\nat all"))
+    'ValueError: no such picture'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return f"{type(error).__name__}: {first.rstrip('.')}" if first else type(error).__name__
+
+
+def place_of(error: BaseException) -> str:
+    """Return where the user's own code was when it was raised, whatever that called: ` (FILE, line 3, in NAME)`.
+
+    An installed package stands for it where there is none; '' where all of it is Shoal's, torch's or Python's own.
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    return f" ({own[-1].filename}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
+
+
+def _is_users(file: str) -> bool:
+    """Whether a file is neither Shoal's, nor torch's, nor of Python's own library."""
+    loaded = [getattr(sys.modules.get(name), "__file__", None) for name in ("shoal", "torch")]
+    if not file.endswith(".py") or any(Path(file).is_relative_to(Path(each).parent) for each in loaded if each):
+        return False
+    return "site-packages" in file or not Path(file).is_relative_to(Path(traceback.__file__).parent)

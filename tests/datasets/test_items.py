@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.data import Subset, TensorDataset
 
-from shoal.datasets.items import as_pair, collate, fetch, place
-from shoal.errors import DataError, TrainingError
+from shoal.datasets.items import as_pair, collate, place
+from shoal.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -57,18 +57,7 @@ def test_examples_of_several_shapes_are_refused():
         collate(items, [5, 9])
 
 
-def test_padding_repeats_example_zero():
-    dataset = [(torch.tensor([float(i)]), i) for i in range(5)]
-    assert fetch(dataset, [3, 4], seed=0, epoch=0, padding=3)[1].tolist() == [3, 4, 0, 0, 0]
-
-
 def test_a_place_is_that_in_the_users_dataset():
     numbers = TensorDataset(torch.arange(10))
     assert place(numbers, 3) == "TensorDataset[3]"
     assert place(Subset(Subset(numbers, [4, 6, 8]), [2, 1]), 0) == "TensorDataset[8]"
-
-
-def test_what_the_dataset_raises_names_the_index():
-    with pytest.raises(TrainingError, match=r"list\[7\] raised IndexError: list index out of range") as caught:
-        fetch([], [7], seed=0, epoch=0)
-    assert isinstance(caught.value.__cause__, IndexError)

@@ -65,6 +65,8 @@ def test_batches_are_the_examples_of_the_order(
             assert batch.position == Position(epoch, number, 5 + number)
             assert batch.weight is None
             assert batch.size == len(batch.inputs) == len(batch.index)
+            origin = found.origin(batch.position)
+            assert (origin.epoch, origin.batch, origin.examples) == (epoch + 1, number + 1, batch.index.tolist())
 
 
 @given(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from shoal.datasets import START, Batch, DatasetBatches, Position
 from shoal.errors import DataError, TrainingError
@@ -123,10 +123,10 @@ def test_the_callers_generators_are_left_alone(workers: int):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_evaluation_is_one_pass_in_order_and_padded(workers: int):
     passed = list(of(training=False, workers=workers).start())
-    assert torch.cat([batch.index for batch in passed]).tolist() == [*range(23), 0]
+    assert torch.cat([batch.index for batch in passed]).tolist() == [*range(23), 20]
     assert passed[-1].weight.tolist() == [1, 1, 1, 0]
     assert [batch.size for batch in passed] == [4, 4, 4, 4, 4, 3]
-    assert torch.equal(passed[-1].inputs[3], passed[0].inputs[0])
+    assert torch.equal(passed[-1].inputs[3], passed[-1].inputs[0])
     smaller = list(of(training=False, workers=workers, pad=False).start())
     assert (len(smaller[-1].inputs), smaller[-1].weight) == (3, None)
 
@@ -139,7 +139,11 @@ def test_a_smaller_last_training_batch_is_kept_where_asked():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_exception_names_the_index_and_keeps_its_cause(workers: int):
-    with pytest.raises(TrainingError, match=r"Failing\[11\] raised ValueError: bad picture") as caught:
+    who = r", in epoch 1 \(worker [12] of 2\)" if workers else ", in epoch 1"
+    where = r"\(.*test_workers\.py, line \d+, in __getitem__\)"
+    with pytest.raises(
+        TrainingError, match=rf"Failing\[11\] raised ValueError: bad picture {where}{who}\. Mend"
+    ) as caught:
         take(of(Failing("raises"), workers=workers), 6)
     assert isinstance(caught.value.__cause__, ValueError)
     if workers:
@@ -158,9 +162,62 @@ def test_an_item_that_is_no_pair_is_described(workers: int):
         take(of(Failing("no pair"), workers=workers), 6)
 
 
-def test_a_killed_worker_is_reported():
-    with pytest.raises(TrainingError, match=r"a worker process that reads examples .*dataset.workers=0"):
+def test_a_worker_that_was_killed_is_named_with_what_it_read() -> None:
+    message = r"worker [12] of 2, .* was killed by SIGKILL while it read Failing\[11\] in epoch 1\. .*dataset.workers=0"
+    with pytest.raises(TrainingError, match=message):
         take(of(Failing("killed"), workers=2), 6)
+
+
+def test_a_worker_that_dies_is_noticed_where_its_batch_is_awaited_and_not_before() -> None:
+    """torch would raise in whatever the training does at that moment, a save for example."""
+    before = signal.getsignal(signal.SIGCHLD)
+    stream = of(workers=2).start()
+    next(stream)
+    (worker, *_) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    time.sleep(0.3)  # not joined: torch looks at processes that nobody has waited for
+    with pytest.raises(TrainingError, match="was killed by SIGKILL"):
+        list(islice(stream, 50))
+    assert before == signal.SIG_DFL or signal.getsignal(signal.SIGCHLD) == before
+
+
+def test_batches_of_a_dataset_with_broken_examples_do_not_depend_on_workers_nor_on_the_start() -> None:
+    bad = dict[int, str]()
+    whole = take(of(Failing("raises"), left_out=bad), 14)
+    assert list(bad) == [11]
+    assert all(11 not in batch.index.tolist() and len(batch.inputs) == 4 for batch in whole)
+    for workers in (0, 2):
+        for step in (0, 3, 7):
+            again = dict[int, str]()
+            found = of(Failing("raises"), workers=workers, left_out=again)
+            assert_same(take(found, 14 - step, Position(step // 5, step % 5, step)), whole[step:])
+            assert again == bad
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("pad", [False, True])
+def test_an_evaluation_leaves_broken_examples_out(workers: int, pad: bool) -> None:
+    bad = dict[int, str]()
+    passed = list(of(Failing("raises"), training=False, workers=workers, pad=pad, left_out=bad).start())
+    sound = list(of(training=False, pad=False).start())
+    assert list(bad) == [11]
+    assert sum(batch.size for batch in passed) == 22
+    for batch, other in zip(passed, sound, strict=True):
+        kept = other.index != 11
+        assert torch.equal(batch.inputs[: batch.size], other.inputs[kept])
+        assert len(batch.inputs) == (4 if pad else batch.size)
+        assert batch.weight is None or batch.weight.tolist() == [float(n < batch.size) for n in range(4)]
+
+
+def test_the_origin_of_a_batch_is_found_from_its_position() -> None:
+    part = Subset(Augmented(), list(range(22, 2, -1)))
+    found = of(part)
+    passed = take(found, 12)
+    for batch in passed:
+        origin = found.origin(batch.position)
+        assert list(origin.examples) == [22 - index for index in batch.index.tolist()], "of the Dataset that was passed"
+        assert (origin.epoch, origin.batch) == (batch.position.epoch + 1, batch.position.batch + 1)
 
 
 class Signalled(Augmented):

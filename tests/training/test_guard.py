@@ -77,6 +77,7 @@ def test_under_skip_only_bad_steps_make_no_update_until_there_are_too_many_in_a_
     values = [1.0, math.nan, math.nan, 1.0, math.nan, 1.0]
     assert [pass_step(guard, value) for value in values] == [0, 1, 1, 0, 1, 0]
     assert guard.counts["skipped"].item() == 3
+    assert guard.skips(6) == (3, 5)
     assert guard.bad(6, loss=torch.tensor(1.0)) is None
     assert [pass_step(guard, value) for value in (math.nan, math.nan, math.nan, 1.0)] == [1, 1, 1, 1]
     bad = guard.bad(10, loss=torch.tensor(1.0))
@@ -120,6 +121,16 @@ def test_what_is_counted_is_saved(policy: Policy) -> None:
     rest = [1.0, 1.2, math.nan] if policy.skips else [1.0, 1.2]
     assert [pass_step(guard, value) for value in rest] == [pass_step(other, value) for value in rest]
     assert all(torch.equal(value, other.counts[name]) for name, value in guard.counts.items())
+
+
+def test_what_was_skipped_is_counted_on_the_device_with_the_last_of_it() -> None:
+    guard = Guard(Policy("skip", limit=9), CPU)
+    seen = []
+    for step, value in enumerate((1.0, math.nan, 1.0, 1.0, math.nan, math.nan, 1.0), 1):
+        pass_step(guard, value)
+        seen.append(guard.skips(step))
+    assert seen == [None, (1, 2), (1, 2), (1, 2), (2, 5), (3, 6), (3, 6)]
+    assert Guard(Policy("stop"), CPU).skips(3) is None
 
 
 def steps(training: Training, count: int) -> None:

@@ -12,7 +12,7 @@ from tests.training.trainings import Training, classification, network, same, we
 from torch import Tensor, nn
 
 from shoal import rng
-from shoal.datasets import START, Batch, Position
+from shoal.datasets import START, Batch, Origin, Position
 from shoal.errors import NonFiniteError, TrainingError
 from shoal.tasks import with_loss
 from shoal.training import BestWeights, Ending, Pulse
@@ -308,6 +308,9 @@ class Recorded:
         self.inner, self.per_epoch, self.count = training.batches, training.batches.per_epoch, count
         self.started: list[Position] = []
         self.closed = False
+
+    def origin(self, at: Position) -> Origin:
+        return self.inner.origin(at)
 
     def start(self, at: Position = START) -> Iterator[Batch]:
         self.started.append(at)

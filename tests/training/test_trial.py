@@ -11,7 +11,7 @@ import torch
 from tests.training.trainings import Training, network, same, weights
 from torch import Tensor, nn
 
-from shoal.errors import TrainingError
+from shoal.errors import TrainingError, ran_out
 from shoal.training.eager import EagerStep
 from shoal.training.trial import (
     NotRecordableError,
@@ -20,7 +20,6 @@ from shoal.training.trial import (
     attempted,
     differs,
     double,
-    out_of_memory,
     outcome,
     reason,
     rounded,
@@ -249,7 +248,7 @@ def test_buffers_that_are_replaced_are_told() -> None:
     ],
 )
 def test_memory_that_runs_out_is_known(error: Exception, wanted: bool) -> None:
-    assert out_of_memory(error) == wanted
+    assert ran_out(error) == wanted
     with pytest.raises(NotRecordableError) as raised, attempted():
         raise error
     assert ("there is not enough memory to try it out" in str(raised.value)) == wanted

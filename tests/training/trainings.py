@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from shoal import optim, tasks
 from shoal.assembly.stepping import Step, Stepping, calibrating
 from shoal.checkpoints import plain
-from shoal.datasets import START, Examples, MemoryBatches, Position
+from shoal.datasets import START, Examples, MemoryBatches, Origin, Position
 from shoal.recipe.optimizer_parts import OptimizerPart
 from shoal.recipe.parse import parse
 from shoal.tasks import Targets, Task
@@ -38,6 +38,7 @@ from shoal.training.hypers import scheduled
 from shoal.training.meter import Meter
 from shoal.training.objective import Objective
 from shoal.training.plateau import plateaus
+from shoal.training.seams import Skips
 from shoal.training.solo import Averaging
 from shoal.training.treatment import Treatment
 
@@ -72,6 +73,7 @@ class Memory:
     saves: dict[int, tuple[Position, bytes, int]] = field(default_factory=dict)
     due: set[int] = field(default_factory=set)
     ticks: list[int] = field(default_factory=list)
+    skips: list[Skips] = field(default_factory=list)
     wants_save: bool = False
 
     def rows(self, rows: Sequence[Row]) -> None:
@@ -83,6 +85,9 @@ class Memory:
         buffer = io.BytesIO()
         torch.save(plain(state), buffer)
         self.saves[at.step] = at, buffer.getvalue(), len(self.written)
+
+    def skipped(self, run: int, skips: Skips, origin: Origin | None) -> None:
+        self.skips.append(skips)
 
     def tick(self, at: Position) -> bool:
         self.ticks.append(at.step)

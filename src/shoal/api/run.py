@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -143,7 +144,10 @@ class Run:
         and torch the numbers are those that training recorded; `precision` computes in another than the training's.
         """
         chosen = {"weights": weights, "precision": precision}
-        return test_run(self.location, self.objects, path=path, device=device, split=split, **chosen).metrics
+        found = test_run(self.location, self.objects, path=path, device=device, split=split, **chosen)
+        for note in found.notes:
+            warnings.warn(note, stacklevel=2)
+        return found.metrics
 
     def tokenizer(self) -> Tokenizer:
         """Return what made tokens of the text that the run was trained on: `encode(text)`, `decode(tokens)`, `size`.

@@ -22,6 +22,7 @@ from shoal.assembly.decisions import Decision, accumulate, lr_factor
 from shoal.assembly.devices import choose
 from shoal.assembly.idle import refuse_idle
 from shoal.assembly.layout import is_channels_last, laid_out, pixel_by_pixel
+from shoal.assembly.left_out import LeftOut
 from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
 from shoal.assembly.purpose import build_task, evaluation_batch
@@ -34,7 +35,7 @@ from shoal.augment import check as check_augment
 from shoal.datasets import Batches, Data, Examples, Stream, StreamBatches
 from shoal.errors import RecipeError, nearest
 from shoal.recipe import Recipe, canonical, signature
-from shoal.recipe.parts import DatasetPart
+from shoal.recipe.parts import DatasetPart, skips_broken
 from shoal.recipe.scaling import Change, scaled
 from shoal.recipe.schedule_parts import Constant
 from shoal.recipe.tables import TABLES
@@ -83,6 +84,8 @@ class Workshop:
     """When work on it began: what passes until the first step is start-up."""
     decisions: list[Decision] = field(default_factory=list[Decision])
     """What was decided when this run went wrong before."""
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """What could not be read of the data, where that is allowed."""
 
     @cached_property
     def effective(self) -> Recipe:
@@ -295,7 +298,9 @@ class Workshop:
         self._check_steps()
         self.callbacks()
         if self._has_code_of_the_users():
-            trial.attempt(self.model, self.task, self.data, batch_size=self.batch_size, device=self.device)
+            skips = skips_broken(self.recipe.dataset)
+            batch = trial.first_batch(self.data, self.batch_size, skips=skips)
+            trial.attempt(self.model, self.task, batch, device=self.device)
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -371,6 +376,8 @@ class Workshop:
             training=training,
             pad=False,  # eager execution needs no static shapes, and a user's loss may be one number a batch
             steps=self.recipe.budget.steps,
+            timeout=part.worker_timeout,
+            left_out=self.left_out.of(split) if skips_broken(part) else None,
         )
 
     def _check_steps(self) -> None:

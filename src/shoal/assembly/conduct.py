@@ -21,7 +21,7 @@ import torch
 
 from shoal.assembly import samples
 from shoal.assembly.build import Workshop
-from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind
+from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.explain import changes_since
 from shoal.assembly.heap import keep_heap
@@ -146,6 +146,7 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
     """Record what is about to be trained, and with what."""
     recipe, before = workshop.recipe, record.read(folder)
     workshop.decisions[:] = recorded(before)
+    workshop.left_out.load(before)
     plan, step = _plan(workshop, before, screen)
     named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
     write_atomic(folder.recipe, named.to_yaml())
@@ -160,6 +161,7 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
         seed=recipe.seed,
         status="running",
         reason=None,
+        bad_step=None,
         total_steps=workshop.agenda.total,
         steps_per_epoch=workshop.agenda.per_epoch,
         plan=asdict(plan),
@@ -175,7 +177,9 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
         scaled=[asdict(change) for change in workshop.changes] or None,
     )
     points = workshop.agenda.point
-    recorder = RunRecorder(folder, recipe, screen, batch_size=workshop.batch_size, points=points)
+    recorder = RunRecorder(
+        folder, recipe, screen, batch_size=workshop.batch_size, points=points, left_out=workshop.left_out
+    )
     return recorder, workshop.engine(plan, step)
 
 
@@ -244,7 +248,10 @@ def _decision(error: NonFiniteError | OutOfMemoryError, workshop: Workshop) -> D
     """Return how training goes on after an error; None where it ends with it."""
     guard, decisions = workshop.recipe.guard, workshop.decisions
     if isinstance(error, NonFiniteError):
-        return rewind(error, guard, workshop.agenda.point, decisions)
+        decision = rewind(error, guard, workshop.agenda.point, decisions)
+        if decision is None and error.step is not None and guard.action == "rewind":
+            raise spent(error, decisions) from error
+        return decision
     layer = couples(workshop.model)
     if layer is not None and guard.memory == "halve":
         raise OutOfMemoryError(
@@ -314,6 +321,11 @@ def _finish(
         skipped_updates=engine.skipped(),
         finished=_now(),
     )
+    if (skips := engine.skips()[0]) is not None:
+        recorder.screen.say(
+            f"{skips.updates:,} of {ending.at.step:,} updates were left out (guard.action=skip), the last at step "
+            f"{skips.last:,}: look at its examples in run.json (skipped_steps)"
+        )
     if skipped := engine.skipped():
         recorder.screen.say(
             f"{skipped:,} of {ending.at.step:,} updates were skipped: their gradients overflowed in fp16"
@@ -355,6 +367,8 @@ def _failed(folder: RunFolder, recorder: RunRecorder | None, screen: Screen, err
     if not interrupted:
         screen.failed(str(error) if isinstance(error, ShoalError) else traceback.format_exc())
     changes: dict[str, Any] = {"status": "stopped" if interrupted else "failed", "reason": reason, "finished": _now()}
+    if isinstance(error, NonFiniteError) and error.step is not None:
+        changes["bad_step"] = {"step": error.step, "cause": error.cause, **(error.batch or {})}
     if recorder is not None:
         changes |= {"seconds": recorder.seconds, "steps": int(recorder.last.get("step", 0))}
     try:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 from torch import nn
 
+from shoal.datasets import Origin
 from shoal.errors import NonFiniteError, OutOfMemoryError
 from shoal.recipe.schema import Guard
 from shoal.training.agenda import Every
@@ -27,7 +28,10 @@ POINT, DECISIONS = "point", "decisions"
 @dataclass(frozen=True)
 class Decision:
     """At step `step` (from 1) something went wrong: training went back to where `to` steps were done, and on from there
-    with the learning rate multiplied by `lr`, the gradient computed in `accumulate` parts (None: as before)."""
+    with the learning rate multiplied by `lr`, the gradient computed in `accumulate` parts (None: as before).
+
+    `batch` says which examples the step was on, where it was bad for a loss or a gradient.
+    """
 
     kind: str
     step: int
@@ -35,6 +39,7 @@ class Decision:
     cause: str
     lr: float = 1.0
     accumulate: int | None = None
+    batch: Mapping[str, Any] | None = None
 
     @property
     def said(self) -> str:
@@ -43,9 +48,10 @@ class Decision:
             return (
                 f"{self.cause}: from here on the gradient is computed in {self.accumulate} parts (guard.memory=halve)."
             )
+        where = f" It was on {Origin(**self.batch).said}." if self.batch is not None else ""
         return (
             f"{self.cause}: training goes back to step {self.to:,}, and on with the learning rate multiplied by "
-            f"{self.lr:g} (guard.action=rewind)."
+            f"{self.lr:g} (guard.action=rewind).{where}"
         )
 
     def plain(self) -> dict[str, Any]:
@@ -65,7 +71,18 @@ def rewind(error: NonFiniteError, guard: Guard, points: Every, decisions: Sequen
     to = points.latest(error.step - 1)
     if made and made[-1].to <= to <= (points.following(made[-1].to) or to):
         to = points.latest(max(made[-1].to - 1, 0))
-    return Decision(REWIND, error.step, to, error.cause, lr=guard.rewind_lr)
+    return Decision(REWIND, error.step, to, error.cause, lr=guard.rewind_lr, batch=error.batch)
+
+
+def spent(error: NonFiniteError, decisions: Sequence[Decision]) -> NonFiniteError:
+    """Return the error of a run whose rewinds are spent, with what they tell about its cause."""
+    steps = [decision.step for decision in decisions if decision.kind == REWIND]
+    if not steps:
+        return error
+    told = f"Training had gone back {len(steps):,} times, as often as it may (guard.limit)"
+    if set(steps) == {error.step} and decisions[-1].lr < 1:
+        told += ", and was bad at the same step again: its examples are a likelier cause than the learning rate"
+    return NonFiniteError(f"{error} {told}.", step=error.step, cause=error.cause, batch=error.batch)
 
 
 def halve(error: OutOfMemoryError, guard: Guard, batch_size: int, parts: int) -> Decision | None:

@@ -13,14 +13,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from shoal.assembly.decisions import DECISIONS, POINT, Decision, follows
+from shoal.assembly.left_out import LeftOut
 from shoal.assembly.screen import Screen
 from shoal.checkpoints import Loaded, Writer, drop, newest, set_aside, sweep
-from shoal.datasets import START, Position
+from shoal.datasets import START, Origin, Position
 from shoal.errors import CheckpointError
 from shoal.recipe import Recipe
-from shoal.store import Journal, RunFolder, last_row
+from shoal.store import Journal, RunFolder, last_row, record
 from shoal.training import Callback, Engine, Row
 from shoal.training.agenda import Every
+from shoal.training.seams import Skips
 
 if TYPE_CHECKING:
     from shoal.assembly.event_file import EventFile
@@ -35,11 +37,19 @@ class RunRecorder:
     """The recorder of one run; only for the process that holds the run's lock."""
 
     def __init__(
-        self, folder: RunFolder, recipe: Recipe, screen: Screen, *, batch_size: int, points: Every = NEVER
+        self,
+        folder: RunFolder,
+        recipe: Recipe,
+        screen: Screen,
+        *,
+        batch_size: int,
+        points: Every = NEVER,
+        left_out: LeftOut | None = None,
     ) -> None:
         self.folder, self.recipe, self.screen = folder, recipe, screen
         self.by_clock = recipe.checkpoint.every is None
         self.points = points
+        self.left_out = left_out or LeftOut()
         self.decisions: Sequence[Decision] = ()
         self.writer = Writer(
             folder.checkpoints, recipe.checkpoint.keep, also=POINT if points.interval is not None else None
@@ -118,6 +128,22 @@ class RunRecorder:
             self.last = line
             self.screen.row(line)
             self.to_board(lambda line=line, timed=timed: self._copy(line, timed))
+        news = self.left_out.news()
+        if news:
+            record.update(self.folder, left_out=self.left_out.plain())
+        for sentence in news:
+            self.screen.say(sentence)
+
+    def skipped(self, run: int, skips: Skips, origin: Origin | None) -> None:
+        """Record which updates were left out, and say so."""
+        batch = origin.plain() if origin is not None else {}
+        record.update(self.folder, skipped_steps={"count": skips.updates, "last": {"step": skips.last, **batch}})
+        where = f", on {origin.said}" if origin is not None else ""
+        several = "s" * (skips.updates != 1)
+        self.screen.say(
+            f"{skips.updates:,} update{several} left out so far (guard.action=skip), the last at step {skips.last:,}"
+            f"{where}. Look at those examples; where there are more and more, lower optimizer.lr."
+        )
 
     def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback], *, due: bool = False) -> None:
         """Have a checkpoint of this position written, while training goes on."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from shoal import datasets
 from shoal.assembly.devices import choose, determinism
 from shoal.assembly.layout import laid_out
+from shoal.assembly.left_out import LeftOut
 from shoal.assembly.objects import Objects
 from shoal.assembly.purpose import build_task, evaluation_batch
 from shoal.assembly.trained import network, normalisation_of, recipe_of
@@ -23,7 +24,7 @@ from shoal.assembly.weights import Kept, kept
 from shoal.datasets import Data
 from shoal.errors import DataError, InputError, StoreError, unknown
 from shoal.recipe import Recipe, parse
-from shoal.recipe.parts import DatasetPart
+from shoal.recipe.parts import DatasetPart, skips_broken
 from shoal.store import RunFolder, record
 from shoal.training.evaluation import as_row, evaluate
 from shoal.training.plan import threads_kept
@@ -38,6 +39,8 @@ class Tested:
 
     metrics: dict[str, float]
     weights: dict[str, Weights]
+    notes: tuple[str, ...] = ()
+    """Sentences for the screen: what of the data could not be measured."""
 
 
 def test_run(
@@ -70,6 +73,7 @@ def test_run(
     computed = _precision(precision or recipe.precision)
     check_precision(computed, where)
     task = build_task(recipe, data, objects, where)
+    left_out = LeftOut()
     batches = datasets.batches(
         data.splits[measured],
         batch_size=evaluation_batch(recipe.batch_size, data),
@@ -79,6 +83,7 @@ def test_run(
         normalisation=normalisation_of(folder),
         training=False,
         pad=False,
+        left_out=left_out.of(measured) if skips_broken(recipe.dataset) else None,
     )
     plan: dict[str, Any] = facts.get("plan") or {}
     model = laid_out(model.to(where), channels_last=bool(plan.get("channels_last"))).eval()
@@ -94,7 +99,8 @@ def test_run(
         for name, (_, tree) in measured_weights.items():
             load_weights(model, tree)
             metrics |= as_row(name, evaluate(forward, task, batches, seed=recipe.seed))
-    return Tested(metrics, {name: kind for name, (kind, _) in measured_weights.items()})
+    kinds: dict[str, Weights] = {name: kind for name, (kind, _) in measured_weights.items()}
+    return Tested(metrics, kinds, tuple(left_out.news()))
 
 
 def _split(

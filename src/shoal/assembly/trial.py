@@ -6,29 +6,25 @@ without gradients; the caller keeps the random state. Shipped parts are tested a
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from shoal.datasets import Data, Examples, Stream
-from shoal.datasets.items import fetch
+from shoal.datasets.reading import Address, Reader
 from shoal.datasets.stream_batches import read
-from shoal.errors import RecipeError, ShoalError, TrainingError
+from shoal.errors import RecipeError, ShoalError, TrainingError, place_of, said
 from shoal.tasks import Task, check_loss
-from shoal.training.trial import said
 from shoal.training.weights import evaluating
 
 T = TypeVar("T")
 
 
-def attempt(model: nn.Module, task: Task, data: Data, *, batch_size: int, device: torch.device) -> None:
-    """Raise RecipeError where the model cannot take the data, or the loss and metrics its outputs."""
-    inputs, targets = first_batch(data, batch_size)
-    inputs, targets = inputs.to(device), targets.to(device)
+def attempt(model: nn.Module, task: Task, batch: tuple[Tensor, Tensor], *, device: torch.device) -> None:
+    """Raise RecipeError where the model cannot take a batch (inputs, targets), or the loss and metrics its outputs."""
+    inputs, targets = batch[0].to(device), batch[1].to(device)
     with torch.no_grad(), evaluating(model):
         outputs: Any = _run(lambda: model(inputs), f"the model failed on inputs of shape {_shape(inputs)}")
         _check_outputs(outputs, len(inputs))
@@ -39,13 +35,18 @@ def attempt(model: nn.Module, task: Task, data: Data, *, batch_size: int, device
             _run(lambda: metric.statistics(outputs, targets), f"the metric {name} failed {fed}", wide)  # noqa: B023 called now
 
 
-def first_batch(data: Data, size: int) -> tuple[Tensor, Tensor]:
-    """Return the first `size` examples of train as training sees them: inputs float32, normalised; targets."""
+def first_batch(data: Data, size: int, *, skips: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the first `size` examples of train as training sees them: inputs float32, normalised; targets.
+
+    `skips`: examples that cannot be read are left out.
+    """
     train: Any = data.splits["train"]
     if isinstance(train, Stream):
         return next(read(train, size, seed=0, number=0, whole=False))
     if not isinstance(train, Examples):
-        return fetch(train, range(min(size, len(train))), seed=0, epoch=0)
+        fetched = Reader(train, seed=0, training=True, skips=skips).read(Address(0, 0, range(min(size, len(train)))))
+        assert fetched.inputs is not None and fetched.targets is not None
+        return fetched.inputs, fetched.targets
     rows = slice(size) if train.rows is None else train.rows[:size]
     inputs, targets = train.inputs[rows], train.targets[rows]
     if data.normalisation is not None:
@@ -82,18 +83,7 @@ def _run(call: Callable[[], T], failed: str, advice: str = "") -> T:
     except ShoalError:
         raise
     except Exception as error:  # the boundary to the user's code: what it raised is the cause
-        raise RecipeError(f"{failed}: {said(error)}{_place(error)}.{advice}") from error
-
-
-def _place(error: Exception) -> str:
-    """Where the user's own code was, whatever it called."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours_or_torchs(frame.filename)]
-    return f" ({frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
-
-
-def _is_ours_or_torchs(filename: str) -> bool:
-    folders = (Path(torch.__file__).parent, Path(__file__).parents[1])
-    return any(Path(filename).is_relative_to(folder) for folder in folders)
+        raise RecipeError(f"{failed}: {said(error)}{place_of(error)}.{advice}") from error
 
 
 def _shape(tensor: Tensor) -> list[int]:

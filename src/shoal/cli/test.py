@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from shoal.assembly import import_modules, test_run
@@ -28,6 +29,8 @@ def run(name: str, words: list[str], *, runs: Path, modules: list[str], json: bo
         settings[KEYS[key]] = str(value)
     folder = resolve(runs, name)
     found = test_run(folder, **settings)  # pyright: ignore[reportArgumentType]
+    for note in found.notes:
+        print(note, file=sys.stderr)
     if json:
         output.results([{**record.result(folder), "metrics": found.metrics, "weights": found.weights}])
         return 0

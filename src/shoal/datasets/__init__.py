@@ -5,7 +5,7 @@ stream of batches that starts at any position. To add an entry: its parameters i
 here and in `table.BUILDERS`.
 """
 
-from shoal.datasets.batches import START, Batch, Batches, Position, closed
+from shoal.datasets.batches import START, Batch, Batches, Origin, Position, closed
 from shoal.datasets.choose import batches
 from shoal.datasets.examples import Data, Examples, Normalisation, Stream
 from shoal.datasets.memory import MemoryBatches
@@ -24,6 +24,7 @@ __all__ = [
     "Examples",
     "MemoryBatches",
     "Normalisation",
+    "Origin",
     "Position",
     "Stream",
     "StreamBatches",

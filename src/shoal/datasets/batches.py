@@ -6,16 +6,19 @@ at any of them and a loop written by hand can use them too.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from shoal import rng
 from shoal.errors import RecipeError
+
+MOST_NAMED, FEW_NAMED = 1000, 5
+"""Examples of a batch that are recorded, and that are said, at most."""
 
 
 class Position(NamedTuple):
@@ -46,6 +49,45 @@ class Batch:
     position: Position
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Which examples a batch is made of, as `run.json` keeps it and a person reads it: epoch and batch count from 1.
+
+    `examples` are rows of the arrays, or indices of the Dataset, that train was given as; of a stream they count within
+    the pass that `of` names. Beyond MOST_NAMED of them, `more` says how many are left out.
+    """
+
+    epoch: int
+    batch: int
+    examples: Sequence[int]
+    of: str = "train"
+    more: int = 0
+
+    @classmethod
+    def at(cls, position: Position, examples: Sequence[int], of: str = "train") -> Origin:
+        """Return the origin of the batch at a position."""
+        named, more = list(examples[:MOST_NAMED]), max(0, len(examples) - MOST_NAMED)
+        return cls(position.epoch + 1, position.batch + 1, named, of, more)
+
+    @property
+    def said(self) -> str:
+        """The origin as a clause, with the first few of the examples.
+
+        >>> Origin.at(Position(0, 2, 2), range(40, 50)).said
+        'batch 3 of epoch 1: examples 40, 41, 42, 43, 44 and 5 more of train'
+        """
+        few = ", ".join(str(example) for example in self.examples[:FEW_NAMED])
+        more = self.more + len(self.examples) - FEW_NAMED
+        return (
+            f"batch {self.batch:,} of epoch {self.epoch:,}: "
+            f"examples {few}{f' and {more:,} more' if more > 0 else ''} of {self.of}"
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return the origin as `run.json` has it; `Origin(**plain)` reads it."""
+        return asdict(self)
+
+
 class Batches(Protocol):
     """Batches of one split, with no cursor of their own."""
 
@@ -56,6 +98,10 @@ class Batches(Protocol):
 
     def start(self, at: Position = START) -> Iterator[Batch]:
         """Yield the batches from `at` on: epoch after epoch without end in training, one pass in evaluation."""
+        ...
+
+    def origin(self, at: Position) -> Origin | None:
+        """Return what the batch at a position is made of, found from that alone; None where it is not known."""
         ...
 
 
@@ -113,6 +159,11 @@ class Layout:
             return torch.arange(self.total)
         order = torch.randperm(self.total, generator=rng.generator(self.seed, "order", epoch))
         return order[: min(self.total, self.per_epoch * self.batch_size)]
+
+    def rows(self, at: Position) -> Tensor:
+        """Return the examples of the batch at a position, padding left out."""
+        epoch, batch, _ = self.entry(at)
+        return self.order(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def last_weight(self) -> Tensor | None:
         """Return the weights of a padded last batch, None where nothing is padded."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
 from shoal.datasets.batches import Batches
+from shoal.datasets.crew import TIMEOUT
 from shoal.datasets.examples import Examples, Normalisation, Stream
 from shoal.datasets.memory import MemoryBatches
 from shoal.datasets.stream_batches import StreamBatches
@@ -26,11 +28,14 @@ def batches(
     training: bool,
     pad: bool = True,
     steps: int | None = None,
+    timeout: float | None = TIMEOUT,
+    left_out: MutableMapping[int, str] | None = None,
 ) -> Batches:
     """Return the batches of a split.
 
     `normalisation` is for examples in memory only, `workers` for all others, and `steps` for streams without a length:
-    the batches of what then counts as an epoch. Streams are not padded.
+    the batches of what then counts as an epoch. Streams are not padded. `timeout`: seconds that
+    workers may take for a batch. Examples of a Dataset that cannot be read are an error, or written to `left_out`.
     """
     if isinstance(split, Stream):
         return StreamBatches(
@@ -42,6 +47,7 @@ def batches(
             workers=workers,
             training=training,
             steps=steps,
+            timeout=timeout,
         )
     if isinstance(split, Examples):
         return MemoryBatches(
@@ -63,4 +69,6 @@ def batches(
         workers=workers,
         training=training,
         pad=pad,
+        timeout=timeout,
+        left_out=left_out,
     )

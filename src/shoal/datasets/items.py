@@ -1,4 +1,4 @@
-"""Examples of a user's Dataset: read at their address, checked to be pairs, collated to a batch."""
+"""Examples of a user's Dataset: read at their address, checked to be pairs, collated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 
 from shoal import rng
 from shoal.datasets.convert import to_tensor
-from shoal.errors import DataError, TrainingError
+from shoal.errors import DataError, TrainingError, place_of, said
 
 Item = tuple[Tensor, Tensor]
 
@@ -29,15 +29,21 @@ def read(dataset: Any, index: int, *, seed: int, epoch: int, purpose: str = "exa
     try:
         found = dataset[index]
     except Exception as error:  # a boundary: the code is the user's, and the traceback is kept as the cause
-        raise TrainingError(f"{place(dataset, index)} raised {type(error).__name__}: {error}") from error
+        raise TrainingError(f"{place(dataset, index)} raised {said(error)}{place_of(error)}") from error
     return as_pair(found, place(dataset, index))
 
 
 def place(dataset: Any, index: int) -> str:
     """Return an item's name in messages, `Faces[3]`: its place in the user's Dataset, not in a part cut from it."""
+    dataset, index = users_own(dataset, index)
+    return f"{type(dataset).__name__}[{index}]"
+
+
+def users_own(dataset: Any, index: int) -> tuple[Any, int]:
+    """Return the Dataset that the user passed and an index in it, for an index in a part that was cut from it."""
     while isinstance(dataset, Subset):
         dataset, index = cast(Any, dataset.dataset), int(dataset.indices[index])
-    return f"{type(dataset).__name__}[{index}]"
+    return dataset, index
 
 
 def as_pair(found: Any, where: str) -> Item:
@@ -80,11 +86,3 @@ def collate(items: Sequence[Item], indices: Sequence[int]) -> tuple[Tensor, Tens
     kind = torch.float32 if first_target.is_floating_point() else torch.int64
     inputs = torch.stack([x.to(torch.float32) for x, _ in items])
     return inputs, torch.stack([y.to(kind) for _, y in items])
-
-
-def fetch(dataset: Any, indices: Sequence[int], *, seed: int, epoch: int, padding: int = 0) -> tuple[Tensor, Tensor]:
-    """Return the examples `indices` as a batch, followed by example 0 `padding` times."""
-    wanted = [*indices, *([0] if padding else [])]
-    items = [read(dataset, index, seed=seed, epoch=epoch) for index in wanted]
-    items += items[-1:] * (padding - 1)
-    return collate(items, wanted + wanted[-1:] * (padding - 1))

@@ -22,8 +22,8 @@ from shoal.datasets.cut import cut, note, refuse_size, valid_size
 from shoal.datasets.digest import SPLITS, add_tensor
 from shoal.datasets.examples import Data
 from shoal.datasets.items import Item, place, read
-from shoal.errors import DataError, TrainingError
-from shoal.recipe.parts import DatasetPart
+from shoal.errors import DataError, TrainingError, ran_out
+from shoal.recipe.parts import DatasetPart, skips_broken
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,14 @@ class Known:
     labels: Tensor | None
     digest: str
     read_through: bool
+    broken: tuple[int, ...] = ()
+    """Examples that cannot be read, found as it was read through; `labels` has 0 for them."""
 
 
 def from_datasets(datasets: Mapping[str, Any], part: DatasetPart) -> Data:
     """Return the data of map-style Datasets by split; raises DataError for what they do not tell and should."""
-    known = {name: know(name, datasets[name]) for name in SPLITS if name in datasets}
+    skips = skips_broken(part)
+    known = {name: know(name, datasets[name], skips=skips) for name in SPLITS if name in datasets}
     _check_agreement(known)
     classes = _classes(datasets["train"], known)
     notes = [
@@ -54,22 +57,24 @@ def from_datasets(datasets: Mapping[str, Any], part: DatasetPart) -> Data:
         input_shape=tuple(x.shape),
         target_shape=tuple(y.shape),
         classes=classes,
-        class_counts=_counts(known["train"].labels, rows, classes),
+        class_counts=_counts(known["train"], rows, classes),
         digest=_digest(known),
         normalisation=None,
         notes=(*notes, *said),
     )
 
 
-def know(name: str, dataset: Any) -> Known:
-    """Return what a Dataset tells of itself, or what is found by reading it through."""
+def know(name: str, dataset: Any, *, skips: bool = False) -> Known:
+    """Return what a Dataset tells of itself, or what reading it through finds; with `skips`, examples may be broken."""
     size = _size(name, dataset)
     given = getattr(dataset, "digest", None)
     with rng.preserved():
-        first = _item(name, dataset, 0)
+        items = (_item(name, dataset, index, skips=skips) for index in range(size))
         if given is None:
-            digest, labels = _read_through(name, dataset, size)
-            return Known(size, first, labels, digest, read_through=True)
+            return _read_through(name, dataset, items)
+        first = next((item for item in items if item is not None), None)
+    if first is None:
+        raise DataError(_nothing(name, dataset))
     if not isinstance(given, str) or not given:
         raise DataError(
             f"{name}: the `digest` of {_name(dataset)} is {given!r}: expected a text that changes with its content."
@@ -89,29 +94,52 @@ def _size(name: str, dataset: Any) -> int:
     return size
 
 
-def _item(name: str, dataset: Any, index: int) -> Item:
-    """One item, as it is for whoever asks what the data are: the same random augmentation every time."""
+def _item(name: str, dataset: Any, index: int, *, skips: bool) -> Item | None:
+    """One item, as it is for whoever asks what the data are: the same random augmentation every time.
+
+    None where it cannot be read, and broken ones may be.
+    """
     try:
         x, y = read(dataset, index, seed=0, epoch=0, purpose="identify")
-    except TrainingError as error:  # nothing has been trained yet: the input is at fault
-        raise DataError(f"{name}: {error}") from error.__cause__
+    except (TrainingError, DataError) as error:
+        cause = error.__cause__
+        if skips and not (cause is not None and ran_out(cause)):
+            return None
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{name}: {error}.") from cause  # nothing has been trained yet: the input is at fault
     for what, values in (("input", x), ("target", y)):
         if values.is_floating_point() and not bool(torch.isfinite(values).all()):
             raise DataError(f"{name}: the {what} of {place(dataset, index)} has values that are NaN or infinite.")
     return x, y
 
 
-def _read_through(name: str, dataset: Any, size: int) -> tuple[str, Tensor | None]:
-    found, labels = hashlib.sha256(), list[int]()
-    for index in range(size):
-        x, y = _item(name, dataset, index)
-        add_tensor(found, "input", x)
-        add_tensor(found, "target", y)
-        if not y.is_floating_point():
-            labels.append(int(y))
-    if labels and len(labels) != size:
+def _read_through(name: str, dataset: Any, items: Iterable[Item | None]) -> Known:
+    found, labels, broken = hashlib.sha256(), list[int](), list[int]()
+    first: Item | None = None
+    size = 0
+    for size, item in enumerate(items, 1):
+        if item is None:
+            found.update(b"broken")
+            broken.append(size - 1)
+            labels.append(0)
+            continue
+        first = first or item
+        for what, values in zip(("input", "target"), item, strict=True):
+            add_tensor(found, what, values)
+        if not item[1].is_floating_point():
+            labels.append(int(item[1]))
+    if first is None:
+        raise DataError(_nothing(name, dataset))
+    real = len(labels) == len(broken)
+    if not real and len(labels) != size:
         raise DataError(f"{name}: some targets of {_name(dataset)} are integers and some are not: expected one kind.")
-    return found.hexdigest(), torch.tensor(labels) if labels else None
+    told = None if real else torch.tensor(labels)
+    return Known(size, first, told, found.hexdigest(), read_through=True, broken=tuple(broken))
+
+
+def _nothing(name: str, dataset: Any) -> str:
+    return f"{name}: none of the examples of {_name(dataset)} can be read: expected one at least."
 
 
 def _targets(name: str, dataset: Any, size: int) -> Tensor | None:
@@ -175,11 +203,13 @@ def _with_valid(
     return {**halves, **datasets}, kept, [note(size)]
 
 
-def _counts(labels: Tensor | None, rows: Tensor | None, classes: int | None) -> tuple[int, ...] | None:
-    if labels is None or classes is None:
+def _counts(train: Known, rows: Tensor | None, classes: int | None) -> tuple[int, ...] | None:
+    if train.labels is None or classes is None:
         return None
-    kept = labels if rows is None else labels[rows]
-    return tuple(cast(list[int], torch.bincount(kept, minlength=classes).tolist()))
+    readable = torch.ones(train.size, dtype=torch.bool)
+    readable[torch.tensor(train.broken, dtype=torch.int64)] = False
+    kept = readable.nonzero().squeeze(1) if rows is None else rows[readable[rows]]
+    return tuple(cast(list[int], torch.bincount(train.labels[kept], minlength=classes).tolist()))
 
 
 def _digest(known: Mapping[str, Known]) -> str:

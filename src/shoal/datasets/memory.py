@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from shoal.datasets.batches import START, Batch, Layout, Position
+from shoal.datasets.batches import START, Batch, Layout, Origin, Position
 from shoal.datasets.examples import Examples, Normalisation
 
 AHEAD_BYTES = 64 << 20
@@ -87,6 +88,12 @@ class MemoryBatches:
             if not self.layout.training:
                 return
             epoch, first = epoch + 1, 0
+
+    def origin(self, at: Position) -> Origin:
+        """Return what the training batch at a position is made of: rows of the arrays."""
+        rows = self.layout.rows(at)
+        names = rows if self._names is None else self._names.cpu()[rows]
+        return Origin.at(at, cast(list[int], names.tolist()))
 
     def _epoch(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         size, block = self.layout.batch_size, self._block

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 from torch.utils.data import IterableDataset
 
-from shoal.datasets.examples import Data
+from shoal.datasets.examples import Data, Examples, Stream
 from shoal.datasets.mapstyle import from_datasets, is_map_style
 from shoal.datasets.prepare import check_names, prepare
 from shoal.datasets.streams import from_streams
 from shoal.errors import DataError
-from shoal.recipe.parts import DatasetPart
+from shoal.recipe.parts import DatasetPart, skips_broken
 
 EXPECTED = (
     'expected (x, y), or {"train": (x, y), "valid": (x, y), "test": (x, y)} with valid and test as you have them, '
@@ -27,8 +27,12 @@ def from_objects(source: Any, part: DatasetPart) -> Data:
     (IterableDataset), or a mapping of splits of which train is one; or Data, returned as it is. x [N, ...] and y [N]
     or [N, K] are arrays, tensors or lists.
     """
-    if isinstance(source, Data):
-        return source
+    data = source if isinstance(source, Data) else _built(source, part)
+    _refuse_idle(data, part)
+    return data
+
+
+def _built(source: Any, part: DatasetPart) -> Data:
     splits = _splits(source)
     check_names(splits)
     pairs = {name: cast(Sequence[Any], value) for name, value in splits.items() if _is_pair(value)}
@@ -41,6 +45,16 @@ def from_objects(source: Any, part: DatasetPart) -> Data:
             mixed = " for every split, as others are Datasets" if _is_pair(value) else ""
             raise DataError(f"{name}: found a {_described(value)}{mixed}: {EXPECTED}.")
     return from_datasets(splits, part)
+
+
+def _refuse_idle(data: Data, part: DatasetPart) -> None:
+    """Raise DataError where broken examples are to be left out of data that are not read one by one."""
+    by_example = any(not isinstance(split, Examples | Stream) for split in data.splits.values())
+    if skips_broken(part) and not by_example:
+        raise DataError(
+            "dataset.broken = skip: it is for map-style Datasets, whose examples are read one by one, and these data "
+            "are not. Leave it out."
+        )
 
 
 def _splits(source: Any) -> dict[str, Any]:

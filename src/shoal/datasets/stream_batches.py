@@ -11,23 +11,28 @@ depend on how many workers there are, and so does the identity of a run.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from shoal import rng
-from shoal.datasets.batches import START, Batch, Batches, Position, closed
+from shoal.datasets.batches import START, Batch, Batches, Origin, Position, closed
+from shoal.datasets.crew import TIMEOUT, Crew, portable
 from shoal.datasets.examples import Stream
 from shoal.datasets.items import Item, as_pair, collate
-from shoal.datasets.workers import Fetched, as_it_is, following, portable, prepare_worker, running
-from shoal.errors import DataError, ShoalError, TrainingError
+from shoal.datasets.posts import Post, Posts
+from shoal.datasets.reading import Fetched, by_worker
+from shoal.errors import DataError, ShoalError, TrainingError, place_of, said
 
 MOST_EVALUATED = 10_000_000
 """An evaluation stream that has not ended after these examples has no end."""
+REMEMBERED = 1000
+"""Passes of which it is known at which step they began, to say where the examples of a step came from."""
 
 
 class Bookmark:
@@ -37,6 +42,16 @@ class Bookmark:
 
     def __init__(self) -> None:
         self.number = self.began = 0
+        self.recent = deque([(0, 0)], maxlen=REMEMBERED)
+
+    def begin(self, number: int, step: int) -> None:
+        """Note that a pass begins with a step."""
+        self.number, self.began = number, step
+        self.recent.append((number, step))
+
+    def holding(self, step: int) -> tuple[int, int] | None:
+        """Return the pass that had a step, and its first step; None where it is not remembered."""
+        return next(((number, began) for number, began in reversed(self.recent) if began <= step), None)
 
     def before(self, step: int) -> tuple[int, int]:
         """Return a pass that began at or before a step, and its first step."""
@@ -55,7 +70,8 @@ class Bookmark:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Put back what `state_dict` returned."""
-        self.number, self.began = int(state["number"]), int(state["began"])
+        self.recent.clear()
+        self.begin(int(state["number"]), int(state["began"]))
 
 
 class StreamBatches:
@@ -76,12 +92,14 @@ class StreamBatches:
         workers: int,
         training: bool,
         steps: int | None = None,
+        timeout: float | None = TIMEOUT,
     ) -> None:
         self.stream, self.workers, self.training = stream, workers, training
         self.batch_size, self.seed = batch_size, seed
         self.device = torch.device(device)
         self.whole = training and drop_last
         self.bookmark = Bookmark()
+        self._crew = Crew(workers, seed, self.device.type == "cuda", timeout, self._named)
         self.per_epoch = self._per_epoch(steps)
 
     def start(self, at: Position = START) -> Iterator[Batch]:
@@ -90,10 +108,7 @@ class StreamBatches:
         while True:
             first = step
             with closing(self._fetched(number)) as fetched:
-                for inputs, targets, error in fetched:
-                    if error is not None:
-                        raise error
-                    assert inputs is not None and targets is not None
+                for inputs, targets in fetched:
                     if step >= at.step:
                         yield self._batch(inputs, targets, step, (step - first) * self.batch_size)
                     step += 1
@@ -103,7 +118,17 @@ class StreamBatches:
             if step == first:
                 raise self._nothing(number)
             number += 1
-            self.bookmark.number, self.bookmark.began = number, step
+            self.bookmark.begin(number, step)
+
+    def origin(self, at: Position) -> Origin | None:
+        """Return what the training batch at a position is made of: places in its pass over the stream."""
+        held = self.bookmark.holding(at.step)
+        if held is None:
+            return None
+        number, began = held
+        first = (at.step - began) * self.batch_size
+        places = range(first, first + self.batch_size)
+        return Origin.at(at, places, f"pass {number + 1:,} of {self.stream.name}")
 
     def try_out(self) -> None:
         """Read the first batch; raises DataError where there is none."""
@@ -136,7 +161,7 @@ class StreamBatches:
             position=Position(*divmod(step, self.per_epoch), step),
         )
 
-    def _fetched(self, number: int) -> Generator[Fetched]:
+    def _fetched(self, number: int) -> Generator[tuple[Tensor, Tensor]]:
         if self.workers:
             yield from self._in_workers(number)
             return
@@ -144,22 +169,19 @@ class StreamBatches:
         for inputs, targets in read(self.stream, self.batch_size, seed=self.seed, number=number, whole=self.whole):
             if pinned:
                 inputs, targets = inputs.pin_memory(), targets.pin_memory()
-            yield Fetched(inputs, targets, None)
+            yield inputs, targets
 
-    def _in_workers(self, number: int) -> Generator[Fetched]:
+    def _in_workers(self, number: int) -> Generator[tuple[Tensor, Tensor]]:
         """One set of workers for a pass: which of them ends first is not known before."""
-        loader: DataLoader[Any] = DataLoader(
-            cast(Any, _Share(self.stream, self.batch_size, seed=self.seed, number=number, whole=self.whole)),
-            batch_size=None,
-            num_workers=self.workers,
-            collate_fn=as_it_is,
-            worker_init_fn=prepare_worker,
-            pin_memory=self.device.type == "cuda",
-            generator=rng.generator(self.seed, "workers"),  # else it would draw from the caller's
-        )
-        with running(loader) as iterator:
-            while (fetched := following(iterator)) is not None:
-                yield fetched
+        posts = Posts(self.workers)
+        share = _Share(self.stream, self.batch_size, seed=self.seed, number=number, whole=self.whole, posts=posts)
+        with self._crew.reading(share, posts) as answers:
+            for inputs, targets, *_ in answers:
+                assert inputs is not None and targets is not None
+                yield inputs, targets
+
+    def _named(self, post: Post) -> str:
+        return f"{self.stream.name}, pass {post.epoch + 1:,}, after {post.example:,} examples of its share"
 
     def _nothing(self, number: int) -> ShoalError:
         kind = TrainingError if number else DataError
@@ -196,34 +218,52 @@ def beginning(batches: Batches) -> Generator[Iterator[Batch]]:
 class _Share(IterableDataset[Fetched]):
     """A pass as one worker reads it: finished batches, and errors as the last of them."""
 
-    def __init__(self, stream: Stream, batch_size: int, *, seed: int, number: int, whole: bool) -> None:
+    def __init__(self, stream: Stream, batch_size: int, *, seed: int, number: int, whole: bool, posts: Posts) -> None:
         self.stream, self.batch_size = stream, batch_size
-        self.seed, self.number, self.whole = seed, number, whole
+        self.seed, self.number, self.whole, self.posts = seed, number, whole, posts
 
     def __iter__(self) -> Iterator[Fetched]:
         info = get_worker_info()
         worker = 0 if info is None else info.id
         batches = read(
-            self.stream, self.batch_size, seed=self.seed, number=self.number, whole=self.whole, worker=worker
+            self.stream,
+            self.batch_size,
+            seed=self.seed,
+            number=self.number,
+            whole=self.whole,
+            worker=worker,
+            begin=self.posts.begin,
         )
         try:
             for inputs, targets in batches:
-                yield Fetched(inputs, targets, None)
+                self.posts.rest()
+                yield Fetched(inputs, targets)
+            self.posts.rest()
         except ShoalError as error:
             yield Fetched(None, None, portable(error))
 
 
 def read(
-    stream: Stream, batch_size: int, *, seed: int, number: int, whole: bool, worker: int = 0
+    stream: Stream,
+    batch_size: int,
+    *,
+    seed: int,
+    number: int,
+    whole: bool,
+    worker: int = 0,
+    begin: Callable[[int, int], None] | None = None,
 ) -> Generator[tuple[Tensor, Tensor]]:
     """Yield the batches of one pass over a stream: inputs [B, ...] float32, targets [B] int64 or [B, ...] float32.
 
-    With `whole`, a smaller last batch is left out. The caller's generators are left alone. Raises DataError that names
-    an example that is not like the first one, and TrainingError where the stream itself raises.
+    With `whole`, a smaller last batch is left out. `begin` is told of the pass, and of how many examples came before
+    each batch. The caller's generators are left alone. Raises DataError that names an example that is not like the
+    first one, and TrainingError where the stream itself raises.
     """
     iterator: Iterator[Any] | None = None
     count = 0
     while True:
+        if begin is not None:
+            begin(number, count)
         with rng.preserved():
             rng.seed_all(rng.key(seed, "stream", number, worker, count // batch_size))
             try:
@@ -231,8 +271,8 @@ def read(
                     iterator = _begun(stream.source, number)
                 found = _taken(iterator, batch_size)
             except Exception as error:  # a boundary: the code is the user's, and the traceback is kept as the cause
-                where = f"{stream.name} raised after {count:,} or more examples of pass {number + 1:,}"
-                raise TrainingError(f"{where}: {type(error).__name__}: {error}") from error
+                where = f"{stream.name} raised after {count:,} or more examples of pass {number + 1:,}{by_worker()}"
+                raise TrainingError(f"{where}: {said(error)}{place_of(error)}") from error
         if not found or (whole and len(found) < batch_size):
             return
         yield _collated(stream, found, count, number)

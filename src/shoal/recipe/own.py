@@ -18,11 +18,11 @@ from shoal.errors import RecipeError
 from shoal.files import safe_name
 from shoal.recipe.fields import ALWAYS, Flag, Float, Int, Part, Text, marks, setting
 from shoal.recipe.optimizer_parts import OptimizerPart
-from shoal.recipe.parts import DatasetPart
+from shoal.recipe.parts import ByExample
 from shoal.recipe.tables import TABLES
 from shoal.recipe.words import in_words, shown
 
-BASES: dict[str, type[Part]] = {"dataset": DatasetPart, "model": Part, "task": Part, "optimizer": OptimizerPart}
+BASES: dict[str, type[Part]] = {"dataset": ByExample, "model": Part, "task": Part, "optimizer": OptimizerPart}
 STRICT: dict[Any, Any] = {int: Int, float: Float, bool: Flag, str: Text}
 
 

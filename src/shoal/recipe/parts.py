@@ -33,11 +33,33 @@ class DatasetPart(Part):
     )
     drop_last: Flag = setting(True, "leave out the last, smaller batch of a training epoch", identity=True)
     workers: Int = setting(0, "processes that read examples; 0 reads in the training process", identity=NEVER, ge=0)
+    worker_timeout: Float | None = setting(
+        600.0,
+        "how long those processes may take for a batch before the training ends; null waits for ever",
+        identity=NEVER,
+        gt=0,
+        unit="seconds",
+    )
     normalise: Flag = setting(
         True,
         "shift and scale inputs by the mean and deviation of train, where they are numbers in memory",
         identity=True,
     )
+
+
+class ByExample(DatasetPart):
+    """What datasets that may be read example by example, by code of the user's, have as well."""
+
+    broken: Literal["stop", "skip"] = setting(
+        "stop",
+        "what an example of a Dataset that raises leads to: the run fails, or it is left out and counted",
+        identity="stop",
+    )
+
+
+def skips_broken(part: Part) -> bool:
+    """Return whether examples of a Dataset that cannot be read are left out."""
+    return isinstance(part, ByExample) and part.broken == "skip"
 
 
 @dataset
@@ -82,7 +104,7 @@ class Table(DatasetPart):
 
 
 @dataset
-class MapStyle(DatasetPart):
+class MapStyle(ByExample):
     """A map-style torch.utils.data.Dataset passed from Python, read by worker processes."""
 
     name: Literal["map_style"] = "map_style"

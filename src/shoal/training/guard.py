@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from shoal.training.meter import Measured
-from shoal.training.seams import Bad
+from shoal.training.seams import Bad, Skips
 
 FEW_NUMBERS = 1 << 18
 """Numbers of a tensor up to which a kernel that writes them is as fast as their sum, on a CPU."""
@@ -111,6 +111,7 @@ class Guard:
             counts["of_loss"].copy_(torch.where(counts["since"] > 0, counts["of_loss"], of_loss))
             counts["streak"].add_(1.0).mul_(self.found)
             counts["skipped"].add_(self.found)
+            counts["ago"].add_(1.0).mul_(1.0 - self.found)
             counts["stopped"].copy_(torch.maximum(counts["stopped"], counts["streak"].gt(policy.limit)))
         counts["since"].add_(counts["stopped"] if policy.skips else self.found)
 
@@ -125,6 +126,14 @@ class Guard:
         of_loss = bool(self.counts["of_loss"].item()) if self.policy.skips else not bool(loss.isfinite().item())
         leapt = "leapt" in self.counts and bool(self.counts["leapt"].item())
         return Bad(steps - since + 1, "leap" if leapt else "loss" if of_loss else "gradient")
+
+    def skips(self, steps: int) -> Skips | None:
+        """Return how many updates were left out, `steps` being done, and the last of them; waits for the device.
+
+        None where there were none, or another policy.
+        """
+        count = int(self.counts["skipped"].item()) if self.policy.skips else 0
+        return Skips(count, steps - int(self.counts["ago"].item())) if count else None
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the counts: live tensors, to be saved before the next step; a run that is to stop saves none."""
@@ -156,7 +165,7 @@ class Guard:
 def _counts(policy: Policy) -> Sequence[str]:
     names = ["since"]
     if policy.skips:
-        names += ["streak", "skipped", "stopped", "of_loss"]
+        names += ["streak", "skipped", "ago", "stopped", "of_loss"]
     if policy.spike is not None:
         names += ["mean", "variance", "seen", "leapt"]
     return names

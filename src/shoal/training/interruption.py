@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shoal.datasets import START, Batch, Batches, Position, closed
+from shoal.datasets import START, Batch, Batches, Origin, Position, closed
 from shoal.training.pulse import Pulse
 
 
@@ -30,3 +30,7 @@ class Watched:
                 if self.pulse.asked is not None:
                     raise Interrupted(self.pulse.asked)
                 yield batch
+
+    def origin(self, at: Position) -> Origin | None:
+        """Return what the batch at a position is made of."""
+        return self.batches.origin(at)

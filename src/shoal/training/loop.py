@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from shoal.datasets import START, Batches, Position, closed
+from shoal.datasets import START, Batches, Origin, Position, closed
 from shoal.errors import NonFiniteError
 from shoal.training.agenda import Agenda
 from shoal.training.evaluation import as_row
@@ -30,6 +30,8 @@ REMEDY = (
     "look for a logarithm, square root or division at zero in the model or loss."
 )
 
+SKIPPED = "train.skipped"
+"""The share of examples whose updates were left out; it is in the rows that have some."""
 
 LEAST_SCALE = 1e-3
 """A loss scale of fp16 below this has halved 26 times in a row: no scale makes such a gradient finite."""
@@ -79,7 +81,7 @@ def fit(
             at, due = _advanced(at, done, batches.per_epoch), False
 
             # 2. a step that was bad ends the run here, before anything of it is kept
-            _refuse_bad_steps(engine)
+            _refuse_bad_steps(engine, batches)
 
             # 3. how good the weights are, and what the steps added up to
             if agenda.evaluates(at.step) or agenda.log.due(at.step):
@@ -98,6 +100,7 @@ def fit(
                     for callback in callbacks:
                         callback.evaluated(engine, rows)
                 recorder.rows(rows)
+                _tell_of_skips(engine, rows, batches, recorder)
 
             # 4. the clock, the checkpoint, the signals
             save = agenda.save.due(at.step) or agenda.point.due(at.step) or pulse.asked is not None
@@ -156,12 +159,34 @@ def _advanced(at: Position, steps: int, per_epoch: int) -> Position:
     return Position(at.epoch + epochs, batch, at.step + steps)
 
 
-def _refuse_bad_steps(engine: Engine) -> None:
+def _refuse_bad_steps(engine: Engine, batches: Batches) -> None:
     """Raise NonFiniteError where training of any run is to stop for a step that was bad."""
     for run, bad in enumerate(engine.bad_steps()):
         if bad is not None:
             cause = "" if engine.finite()[run] else " The update before it had made weights NaN or infinite."
-            raise NonFiniteError(f"{bad.said}; its update was not made.{cause} {REMEDY}", step=bad.step, cause=bad.said)
+            origin = _origin(batches, bad.step)
+            where = f" It was on {origin.said}." if origin is not None else ""
+            raise NonFiniteError(
+                f"{bad.said}; its update was not made.{where}{cause} {REMEDY}",
+                step=bad.step,
+                cause=bad.said,
+                batch=origin.plain() if origin is not None else None,
+            )
+
+
+def _tell_of_skips(engine: Engine, rows: Sequence[Row], batches: Batches, recorder: Recorder) -> None:
+    """Tell of updates that were left out since the rows before."""
+    if not any(SKIPPED in row.metrics for row in rows):
+        return
+    for run, skips in enumerate(engine.skips()):
+        if skips is not None and SKIPPED in rows[run].metrics:
+            recorder.skipped(run, skips, _origin(batches, skips.last))
+
+
+def _origin(batches: Batches, step: int) -> Origin | None:
+    """Return what the batch of a step, counted from 1, was made of: found afterwards, at no cost in a step."""
+    epoch, batch = divmod(step - 1, batches.per_epoch)
+    return batches.origin(Position(epoch, batch, step - 1))
 
 
 def _refuse_bad_weights(engine: Engine, at: Position) -> None:

@@ -1,20 +1,8 @@
-"""Memory that ran out: how it is told from other errors, and what a person can do."""
+"""Memory that ran out in a step or an evaluation: what a person can do."""
 
 from __future__ import annotations
 
-import torch
-
 from shoal.errors import OutOfMemoryError
-
-SAID = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
-"""What the messages of torch's allocators, and of those below them, have in them."""
-
-
-def ran_out(error: BaseException) -> bool:
-    """Return whether an error says that there was no memory left."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in SAID)
 
 
 def out_of_memory(step: int | None, batch_size: int | None) -> OutOfMemoryError:

@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 
 from shoal import rng
 from shoal.datasets import Batch
-from shoal.errors import TrainingError
+from shoal.errors import TrainingError, ran_out, said
 from shoal.optim import NamedGroup, Rule
 from shoal.training.attributes import LOSS
 from shoal.training.branches import branches_of, branchless, refused_by_cond
@@ -43,11 +43,9 @@ from shoal.training.trial import (
     disturbed,
     double,
     exact,
-    out_of_memory,
     outcome,
     reason,
     rounded,
-    said,
 )
 
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 2e-2, "fp16": 1e-2}
@@ -302,7 +300,7 @@ class RecordedStep:
         except NotRecordableError:
             raise
         except Exception as error:  # the boundary to operations that can be recorded and not replayed
-            why = reason(error) if out_of_memory(error) else f"it could not be replayed ({said(error)})"
+            why = reason(error) if ran_out(error) else f"it could not be replayed ({said(error)})"
             raise NotRecordableError(why) from error
         found = Outcome(before, self.state.weights(clones), float(clones["meter"]["loss"]))
         apart = differs(found, wanted, wanted, tolerance=tolerance)

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from shoal.datasets import Batch, Batches, Position
+from shoal.datasets import Batch, Batches, Origin, Position
 from shoal.training.plan import Plan
 
 Weights = Literal["raw", "best", "average"]
@@ -44,6 +44,13 @@ class Bad(NamedTuple):
             "leap": f"the loss at step {self.step:,} is far above its recent mean (guard.spike)",
         }
         return what[self.cause]
+
+
+class Skips(NamedTuple):
+    """Updates that were left out for a step that was bad, and the last such step, counted from 1."""
+
+    updates: int
+    last: int
 
 
 class Hypers(Protocol):
@@ -91,8 +98,12 @@ class Engine(Protocol):
     def bad_steps(self) -> list[Bad | None]:
         """Return, for each run, the step for which it is to stop; no update was made from then on.
 
-        This, `finite`, `loss_scales` and `drain` are the only waits for the device.
+        This, `skips`, `finite`, `loss_scales` and `drain` are the only waits for the device.
         """
+        ...
+
+    def skips(self) -> list[Skips | None]:
+        """Return, for each run, the updates that were left out so far; None where there were none."""
         ...
 
     def finite(self) -> list[bool]:
@@ -151,6 +162,10 @@ class Recorder(Protocol):
 
     def rows(self, rows: Sequence[Row]) -> None:
         """Write rows of history."""
+        ...
+
+    def skipped(self, run: int, skips: Skips, origin: Origin | None) -> None:
+        """Tell of updates that were left out since the row before, and which batch the last of them was on."""
         ...
 
     def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback], *, due: bool = False) -> None:

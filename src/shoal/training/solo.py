@@ -18,7 +18,7 @@ from torch import Tensor
 
 from shoal import rng
 from shoal.datasets import Batch, Batches
-from shoal.errors import CheckpointError
+from shoal.errors import CheckpointError, ran_out
 from shoal.optim import (
     Average,
     batch_norm_statistics,
@@ -30,12 +30,12 @@ from shoal.optim import (
 from shoal.tasks import Task
 from shoal.training.eager import EagerStep
 from shoal.training.evaluation import Observer, evaluate
-from shoal.training.memory import out_of_memory, ran_out
+from shoal.training.memory import out_of_memory
 from shoal.training.objective import SHARE
 from shoal.training.plan import Plan
 from shoal.training.precision import as_float32, autocasting
 from shoal.training.recorded import Hyper, RecordedStep
-from shoal.training.seams import Bad, Weights
+from shoal.training.seams import Bad, Skips, Weights
 from shoal.training.weights import evaluating, load_weights, weights_of
 
 Step = EagerStep | RecordedStep
@@ -153,6 +153,10 @@ class SoloEngine:
     def bad_steps(self) -> list[Bad | None]:
         """Return the step for which training is to stop, or None."""
         return [self.guard.bad(self.steps, loss=self.meter.loss)]
+
+    def skips(self) -> list[Skips | None]:
+        """Return the updates that the guard left out so far."""
+        return [self.guard.skips(self.steps)]
 
     def finite(self) -> list[bool]:
         """Return whether all weights are finite."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import random
-import traceback
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from torch import Tensor, nn
 
 from shoal import rng
 from shoal.datasets import Batch
-from shoal.errors import ShoalError
+from shoal.errors import ShoalError, place_of, ran_out, said
 from shoal.training.attributes import Facts, kept, moved
 from shoal.training.eager import EagerStep
 from shoal.training.weights import alike, weights_of
@@ -243,49 +241,18 @@ def attempted() -> Generator[None]:
     except ShoalError:
         raise
     except Exception as error:  # the boundary to the user's code
-        if out_of_memory(error):
+        if ran_out(error):
             raise NotRecordableError(NO_MEMORY) from None
-        raise NotRecordableError(f"a copy of the model cannot be trained{_place(error)} ({said(error)})") from error
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether there was not enough memory, of a device or of the machine."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and any(
-        words in text for words in ("can't allocate memory", "not enough memory", "out of memory")
-    )
+        raise NotRecordableError(f"a copy of the model cannot be trained{place_of(error)} ({said(error)})") from error
 
 
 def reason(error: Exception) -> str:
     """Return why recording failed, as a clause with the line of the user's where it did."""
     if isinstance(error, NotRecordableError):
         what, colon, advice = str(error).partition(": ")
-        return f"{what}{_place(error)}{colon}{advice}"
-    if out_of_memory(error):
+        return f"{what}{place_of(error)}{colon}{advice}"
+    if ran_out(error):
         return NO_MEMORY
     if "get value out of a tracing tensor" in str(error) or "data-dependent" in str(error).lower():
-        return f"Python asks for the value of a tensor in the step{_place(error)}: torch.cond records such a branch"
-    return f"it could not be recorded{_place(error)} ({said(error)})"
-
-
-def _place(error: Exception) -> str:
-    """Where the user's own code was, whatever it called."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
-    return f" ({frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
-
-
-def _is_users(file: str) -> bool:
-    """Whether a file is neither Shoal's, nor torch's, nor of Python's own library."""
-    ours = Path(torch.__file__).parent, Path(__file__).parents[1]
-    if not file.endswith(".py") or any(Path(file).is_relative_to(folder) for folder in ours):
-        return False
-    return "site-packages" in file or not Path(file).is_relative_to(Path(traceback.__file__).parent)
-
-
-def said(error: Exception) -> str:
-    """Return an exception as a clause: its kind, and its first line, with the next where that only announces it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-    return f"{type(error).__name__}: {first.rstrip('.')}"
+        return f"Python asks for the value of a tensor in the step{place_of(error)}: torch.cond records such a branch"
+    return f"it could not be recorded{place_of(error)} ({said(error)})"
