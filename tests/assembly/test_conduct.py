@@ -18,7 +18,7 @@ import torch
 import shoal
 from shoal.assembly import Screen, conduct, stepping
 from shoal.checkpoints import newest
-from shoal.errors import CheckpointError, NonFiniteError, RecipeError, TrainingError
+from shoal.errors import NonFiniteError, RecipeError, TrainingError
 from shoal.recipe.compose import compose
 from shoal.store import RunFolder, read_journal, record
 from shoal.training import SoloEngine
@@ -174,41 +174,6 @@ def test_a_failed_run_keeps_its_traceback_and_resumes(tmp_path: Path, monkeypatc
     assert record.read(resumed)["attempts"] == 2
 
 
-def stopped(runs: Path) -> RunFolder:
-    """A run that failed after its checkpoint at step 20."""
-    folder, _ = train(runs)
-    record.update(folder, status="killed")
-    (newest_path,) = folder.checkpoints.glob("step-00000030")
-    assert newest_path.is_dir()
-    return folder
-
-
-def test_a_damaged_checkpoint_is_named_set_aside_and_passed_over(tmp_path: Path) -> None:
-    folder = stopped(tmp_path)
-    expected = folder.history.read_bytes()
-    engine = folder.checkpoints / "step-00000030" / "engine.pt"
-    data = bytearray(engine.read_bytes())
-    data[len(data) // 2] ^= 1
-    engine.write_bytes(data)
-    again, said = train(tmp_path)
-    assert "damaged checkpoint was set aside" in said
-    assert "engine.pt" in said
-    assert "resuming at step 20" in said
-    assert (folder.checkpoints / "step-00000030.damaged").is_dir()
-    assert again.history.read_bytes() == expected
-
-
-def test_where_all_checkpoints_are_damaged_nothing_is_deleted(tmp_path: Path) -> None:
-    folder = stopped(tmp_path)
-    for engine in folder.checkpoints.glob("step-*/engine.pt"):
-        engine.write_bytes(b"")
-    before = sorted(folder.checkpoints.rglob("*"))
-    with pytest.raises(CheckpointError, match=r"no checkpoint can be trusted(.|\n)*--again"):
-        train(tmp_path)
-    assert sorted(folder.checkpoints.rglob("*")) == before
-    assert record.read(folder)["status"] == "failed"
-
-
 def test_of_what_changed_one_sentence_is_said_and_none_of_data_that_were_named(tmp_path: Path) -> None:
     def said_of(name: str, shift: float) -> str:
         file = tmp_path / name
@@ -253,28 +218,6 @@ def test_bad_input_is_said_before_a_folder_is_made(tmp_path: Path, words: list[s
     with pytest.raises(RecipeError, match=message):
         train(runs, *words)
     assert not runs.exists()
-
-
-def test_a_plan_that_cannot_be_repeated_is_said(tmp_path: Path) -> None:
-    folder = stopped(tmp_path)
-    plan = {**record.read(folder)["plan"], "torch": "2.0.0"}
-    record.update(folder, plan=plan)
-    _, said = train(tmp_path)
-    assert "the plan cannot be repeated (torch 2.0.0 -> " in said
-
-
-def test_resuming_repeats_the_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For the run alone: whoever trains in a notebook has their own number again afterwards."""
-    folder = stopped(tmp_path)
-    record.update(folder, plan={**record.read(folder)["plan"], "threads": 2})
-    seen: list[int] = []
-    step = SoloEngine.step
-    monkeypatch.setattr(SoloEngine, "step", lambda *arguments: seen.append(torch.get_num_threads()) or step(*arguments))
-    shutil.rmtree(folder.checkpoints / "step-00000030")
-    train(tmp_path)
-    assert record.read(folder)["plan"]["threads"] == 2
-    assert set(seen) == {2}
-    assert torch.get_num_threads() == 1
 
 
 def test_the_record_is_valid_json_with_the_contracts_keys(tmp_path: Path) -> None:

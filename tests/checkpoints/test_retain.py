@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,16 @@ def test_leftovers_are_swept_and_nothing_else(many: Path) -> None:
     before = {path.name for path in many.iterdir()}
     sweep(many)
     assert {path.name for path in many.iterdir()} == before - set(leftovers)
+
+
+def test_a_checkpoint_that_was_to_make_way_gets_its_name_back_where_nothing_took_it(many: Path) -> None:
+    (many / "step-00000020").rename(many / "step-00000020.was")
+    shutil.copytree(many / "step-00000010", many / "step-00000010.was")
+    sweep(many)
+    assert steps(many) == ["1", "10", "2", "20", "3"]
+    loaded = newest(many)
+    assert loaded is not None
+    assert loaded.states["engine"] == {"steps": 20}
 
 
 def test_where_there_is_no_folder_there_is_nothing_to_sweep(tmp_path: Path) -> None:

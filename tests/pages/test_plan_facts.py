@@ -17,6 +17,8 @@ def test_the_plan_says_first_how_steps_are_executed() -> None:
     skipping = plan_facts({"plan": PLAN, "skipped_updates": 1200})
     assert skipping[-1] == ("skipped", "1,200 updates, for their gradients overflowed")
     assert "skipped" not in dict(plan_facts({"plan": PLAN, "skipped_updates": 0}))
+    changed = plan_facts({"plan": PLAN, "replanned": ["torch 2.10 -> 2.13", "device cuda:0 -> cpu"]})
+    assert changed[-1] == ("changed on the way", "torch 2.10 -> 2.13, device cuda:0 -> cpu")
 
 
 def test_what_identity_leaves_out_is_float32() -> None:
@@ -42,7 +44,7 @@ def test_odd_records_are_told_without_an_error(odd: Any) -> None:
 def test_foreign_text_does_not_act() -> None:
     evil = "\x1b[2J"
     shown = [
-        *plan_facts({"plan": {evil: evil, "device": evil}}),
+        *plan_facts({"plan": {evil: evil, "device": evil}, "replanned": [evil]}),
         *scaled_rows({"scaled": [{"key": evil, "why": evil}]}),
     ]
     assert not any(evil in text for row in shown for text in row)

@@ -181,6 +181,7 @@ def test_what_is_no_run_is_not_removed(tmp_path: Path) -> None:
 
 def test_a_damaged_or_empty_run_can_be_removed(tmp_path: Path) -> None:
     folder = create(tmp_path, RUN)
+    (folder.path / ".run.json.tmp-4711").write_text("{")  # it was killed while it wrote its first record
     remove(folder)
     folder = make_run(tmp_path)
     folder.record.write_text("{")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from shoal.training import Plan
-from shoal.training.plan import decide
+from shoal.training.plan import decide, hardware
 
 PLAN = Plan(engine="solo", execution="eager", device="cuda:0", threads=4, torch="2.10.0")
 
@@ -46,4 +46,13 @@ def test_without_a_record_it_is_what_the_machine_has(threads: None) -> None:
         "torch": str(torch.__version__),
         "width": 1,
         "channels_last": False,
+        "hardware": hardware(torch.device("cpu")),
     }
+
+
+def test_another_processor_is_another_plan() -> None:
+    """Its kernels may add in another order, under the same name of a device."""
+    plan = decide(torch.device("cpu"), execution="eager")
+    assert plan.hardware
+    recorded = {**asdict(plan), "hardware": "x86_64 AVX9000"}
+    assert plan.differences(recorded) == [f"hardware x86_64 AVX9000 -> {plan.hardware}"]

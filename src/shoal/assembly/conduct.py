@@ -40,7 +40,7 @@ from shoal.recipe.parts import DatasetPart
 from shoal.recipe.said import differences
 from shoal.recipe.scaling import sentences
 from shoal.rng import preserved
-from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside
+from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside, sweep
 from shoal.store.provenance import code_patch, collect
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
@@ -90,6 +90,7 @@ def conduct(
 
 
 def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: Pulse) -> None:
+    sweep(folder)
     screen.attach(folder)
     recorder = None
     try:
@@ -165,6 +166,7 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
         total_steps=workshop.agenda.total,
         steps_per_epoch=workshop.agenda.per_epoch,
         plan=asdict(plan),
+        replanned=[*(before.get("replanned") or ()), *plan.differences(before.get("plan") or {})] or None,
         started=before.get("started") or _now(),
         attempts=int(before.get("attempts", 0)) + 1,
         host=platform.node(),

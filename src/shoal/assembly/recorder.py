@@ -18,6 +18,7 @@ from shoal.assembly.screen import Screen
 from shoal.checkpoints import Loaded, Writer, drop, newest, set_aside, sweep
 from shoal.datasets import START, Origin, Position
 from shoal.errors import CheckpointError
+from shoal.files import sync_folder
 from shoal.recipe import Recipe
 from shoal.store import Journal, RunFolder, last_row, record
 from shoal.training import Callback, Engine, Row
@@ -73,6 +74,7 @@ class RunRecorder:
         Raises CheckpointError when there are checkpoints and none can be trusted.
         """
         self.folder.checkpoints.mkdir(exist_ok=True)
+        sync_folder(self.folder.path)  # the journals and that folder are there, whatever happens to the power
         self.writer.wait()
         sweep(self.folder.checkpoints)
         self.decisions = decisions
@@ -160,7 +162,7 @@ class RunRecorder:
             "timing_bytes": self.timing.size(),
             "seconds": self.seconds,
         }
-        self.writer.save(at.step, states, meta, first=self.history.sync)
+        self.writer.save(at.step, states, meta, first=self._flushed)
         self.saved = time.monotonic()
 
     def settle(self) -> None:
@@ -196,6 +198,11 @@ class RunRecorder:
         self.timing.close()
         if self.events is not None:
             self.to_board(self.events.close)
+
+    def _flushed(self) -> None:
+        """Have every row on the disk before a checkpoint that states how long the journals are."""
+        self.history.sync()
+        self.timing.sync()
 
     def _rewrite_events(self) -> None:
         from shoal.assembly.event_file import rewrite  # noqa: PLC0415 imports tensorboard, which takes 0.3 s

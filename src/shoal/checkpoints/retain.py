@@ -1,4 +1,9 @@
-"""Keep the newest checkpoints, remove the rest, and clear away what a killed process left half-done."""
+"""Keep the newest checkpoints, remove the rest, and clear away what a killed process left half-done.
+
+step-00001200.tmp-<pid>    half-written
+step-00001200.was          whole, on its way out: another checkpoint of its step takes its name
+step-00001200.del          half-removed
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,8 @@ from shoal.errors import CheckpointError
 from shoal.store.checkpoint_files import candidates, manifest_of
 
 LEFTOVER = re.compile(r"step-\d{8,}\.(tmp-\d+|del)")
+WAS = ".was"
+STOOD = re.compile(rf"step-\d{{8,}}\{WAS}")
 KEEP = 2
 """Checkpoints that are always kept: should the newest turn out damaged, there is one before it."""
 
@@ -24,7 +31,7 @@ def prune(checkpoints: Path, keep: int, *, also: str | None = None) -> None:
         marked = [folder for folder in every if _has(folder, also)]
         older = [folder for folder in older if folder not in (*marked[:KEEP], *marked[-1:])]
     for folder in older:
-        _remove(folder)
+        remove(folder)
 
 
 def drop(checkpoints: Path, unwanted: Callable[[Mapping[str, Any]], bool]) -> None:
@@ -35,7 +42,7 @@ def drop(checkpoints: Path, unwanted: Callable[[Mapping[str, Any]], bool]) -> No
         except CheckpointError:
             continue
         if unwanted(manifest):
-            _remove(folder)
+            remove(folder)
 
 
 def _has(folder: Path, key: str) -> bool:
@@ -45,21 +52,49 @@ def _has(folder: Path, key: str) -> bool:
         return False
 
 
-def _remove(folder: Path) -> None:
+def put_in_place(temporary: Path, target: Path) -> Path | None:
+    """Rename a checkpoint that was written to its name; return where the one is that had the name, or None.
+
+    At no instant is there neither of them, once `sweep` has been over what a killed process left.
+    """
+    stood = target.with_suffix(WAS)
+    if not target.exists():
+        temporary.rename(target)
+        return None
+    if stood.exists():
+        remove(stood)
+    target.rename(stood)
+    try:
+        temporary.rename(target)
+    except OSError:
+        stood.rename(target)
+        raise
+    return stood
+
+
+def remove(folder: Path) -> None:
     """Remove a checkpoint, renamed first, so that it is never seen half-removed."""
-    doomed = folder.with_name(f"{folder.name}.del")
+    doomed = folder.with_suffix(".del")
     shutil.rmtree(doomed, ignore_errors=True)
     folder.rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)
 
 
 def sweep(checkpoints: Path) -> None:
-    """Remove half-written and half-removed folders; only for the process that holds the run's lock."""
+    """Remove half-written and half-removed folders; only for the process that holds the run's lock.
+
+    A checkpoint whose name was to be another's, and is nobody's, gets it back.
+    """
     if not checkpoints.is_dir():
         return
-    for path in checkpoints.iterdir():
+    for path in list(checkpoints.iterdir()):
         if LEFTOVER.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
+        elif STOOD.fullmatch(path.name):
+            if path.with_suffix("").exists():
+                remove(path)
+            else:
+                path.rename(path.with_suffix(""))
 
 
 def set_aside(folder: Path) -> Path:

@@ -22,6 +22,7 @@ from typing import Any, cast
 import torch
 
 from shoal.checkpoints.plain import enqueued, gpus, size_of
+from shoal.checkpoints.retain import put_in_place, remove
 from shoal.errors import CheckpointError
 from shoal.files import safe_name, sync_folder, to_json
 from shoal.store.checkpoint_files import CHECKSUM, FORMAT, MANIFEST, checksum, folder_name, manifest_of
@@ -63,18 +64,15 @@ def staged(states: Mapping[str, Any]) -> Staged:
 def write(checkpoints: Path, step: int, states: Staged, meta: Mapping[str, Any]) -> Path:
     """Write the checkpoint of a step from what `staged` returned; raises CheckpointError where the disk refuses."""
     target = checkpoints / folder_name(step)
-    before = target.exists()
-    if before and (DUE in meta or not _is_due(target)):
+    if target.exists() and (DUE in meta or not _is_due(target)):
         return target
-    temporary, old = checkpoints / f"{target.name}.tmp-{os.getpid()}", checkpoints / f"{target.name}.del"
+    temporary = checkpoints / f"{target.name}.tmp-{os.getpid()}"
     try:
         _write(temporary, states.arrived(), {"format": FORMAT, "step": step, **meta})
-        if before:
-            shutil.rmtree(old, ignore_errors=True)
-            target.rename(old)
-        temporary.rename(target)
+        stood = put_in_place(temporary, target)
         sync_folder(checkpoints)
-        shutil.rmtree(old, ignore_errors=True)
+        if stood is not None:
+            remove(stood)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(_explain(error, checkpoints, size_of(states.states))) from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shoal.pages import formats
-from shoal.pages.lenient import inner, real, rows_of
+from shoal.pages.lenient import inner, real, rows_of, texts_of
 
 FIRST = ("execution", "device", "threads")
 TITLES = {"channels_last": "channels last"}
@@ -25,6 +25,8 @@ def plan_facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     told = [(key, _value(plan[key])) for key in FIRST if key in plan]
     told.append(("precision", precision_of(known)))
     told += [(formats.clean(TITLES.get(key, key)), _value(plan[key])) for key in rest]
+    if changes := texts_of(known, "replanned"):
+        told.append(("changed on the way", formats.clean(", ".join(changes))))
     skipped = known.get("skipped_updates")
     return [*told, ("skipped", f"{_value(skipped)} updates, for their gradients overflowed")] if skipped else told
 

@@ -5,7 +5,7 @@ not train the runs it lists. `provenance` is not imported here: it needs `import
 """
 
 from shoal.store.catalog import Summary, summaries
-from shoal.store.folder import create, find, remove, set_aside
+from shoal.store.folder import create, find, remove, set_aside, sweep
 from shoal.store.journal import Journal, last_row, latest, read_journal
 from shoal.store.layout import RunFolder, RunId
 from shoal.store.lock import RunLock, is_live, owner
@@ -30,4 +30,5 @@ __all__ = [
     "resolve",
     "set_aside",
     "summaries",
+    "sweep",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import threading
 from collections.abc import Generator, Iterator
@@ -20,6 +21,8 @@ from shoal.errors import LiveRunError, StoreError
 from shoal.store import lock, record
 from shoal.store.layout import EXPERIMENT, FILES, PREFIX, SEED, SIGNATURE, RunFolder, RunId
 
+HALF_WRITTEN = re.compile(r"\.((?P<file>.+)\.tmp-\d+|probe-.+)")
+"""What `files` writes on the way to a whole file, and to find out whether it can."""
 _creating = threading.Lock()
 
 
@@ -75,6 +78,18 @@ def set_aside(folder: RunFolder) -> Path:
         return target
 
 
+def sweep(folder: RunFolder) -> None:
+    """Remove what a process that was killed left half-written; for the holder of the run's lock."""
+    for path in [*folder.path.glob(".*"), *folder.samples.glob(".*.tmp-*")]:
+        if path.parent == folder.samples or _is_half_written(path):
+            path.unlink(missing_ok=True)
+
+
+def _is_half_written(path: Path) -> bool:
+    match = HALF_WRITTEN.fullmatch(path.name)
+    return match is not None and (match["file"] is None or match["file"] in FILES)
+
+
 def remove(folder: RunFolder) -> None:
     """Delete a run's folder, and that of its experiment where nothing else is in it.
 
@@ -109,7 +124,9 @@ def _is_ours(folder: RunFolder) -> bool:
             return True
     except StoreError:
         pass
-    return is_run(folder) and all(path.name.partition(".torn")[0] in FILES for path in folder.path.iterdir())
+    return is_run(folder) and all(
+        path.name.partition(".torn")[0] in FILES or _is_half_written(path) for path in folder.path.iterdir()
+    )
 
 
 def _experiments(runs: Path, signature: str) -> Iterator[Path]:
@@ -157,6 +174,8 @@ def _make(runs: Path, run: RunId) -> RunFolder:
         experiment.mkdir(exist_ok=True)
         folder = _inside(runs, RunFolder(experiment / f"seed-{run.seed}"))
         folder.path.mkdir(exist_ok=True)
+        for made in (experiment, runs):
+            files.sync_folder(made)
         return folder
     raise StoreError(f"the records in {str(runs / run.name)!r}-* state signatures that are not those of their folders.")
 

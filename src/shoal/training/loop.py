@@ -67,7 +67,7 @@ def fit(
     Raises NonFiniteError when a loss was not finite; the weights are then those from before that update, and nothing
     was saved since.
     """
-    saved = at
+    saved = None if due else at  # what was saved before its evaluation is not all there is to save of a step
     with closed(batches.start(at)) as stream:
         work = zip(_uploaded(engine, hypers, at.step, agenda.total), stream, strict=True)
         while due or (at.step < agenda.total and _reason_to_stop(callbacks) is None):

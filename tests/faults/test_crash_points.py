@@ -1,0 +1,41 @@
+"""A run that ends at any file-system event of its life is continued to the same bits, and leaves nothing behind.
+
+SHOAL_ALL_CRASH_POINTS=1 tries every event; without it, some, always the same.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from shoal.store.layout import FILES
+from tests.contracts.interrupted import Case, attempt
+from tests.faults.chaos import result, verified
+from tests.faults.crash import crash
+
+CASE = Case({"budget.steps": 4, "evaluate.every": 2, "checkpoint.every": 1, "best.metric": "valid.loss"})
+STRIDE = 1 if os.environ.get("SHOAL_ALL_CRASH_POINTS") else 23
+
+
+@pytest.mark.faults
+def test_at_whatever_event_a_run_ends_it_is_continued_to_the_same_bits(tmp_path: Path) -> None:
+    attempt(tmp_path / "alone", CASE)
+    expected = result(tmp_path / "alone")
+    at, crashed = 0, True
+    while crashed:
+        runs = tmp_path / str(at)
+        crashed = crash(partial(attempt, runs, CASE), at=at, under=runs)
+        if crashed:
+            crash(partial(attempt, runs, CASE), at=at // 2, under=runs)
+        verified(runs)
+        run = attempt(runs, CASE)
+        assert run is not None
+        found = result(runs)
+        assert [name for name in expected if found.get(name) != expected[name]] == [], at
+        assert {path.name for path in run.folder.iterdir()} <= FILES, at
+        assert all(path.suffix == "" for path in (run.folder / "checkpoints").iterdir()), at
+        at += STRIDE
+    assert at > 100
