@@ -39,12 +39,12 @@ IDLE: list[tuple[list[str], str, list[str]]] = [
     ),
     (
         ["schedules.lr=plateau", "schedules.lr.patience=4"],
-        r"schedules\.lr\.patience = 4: .* takes 6 evaluations, .* there are 5 before the end: expected at most 3\. Low",
+        r"schedules\.lr\.patience = 4: .* takes 6 evaluations .* the training has 5: expected a patience of at most 3\.",
         ["schedules.lr.patience=3"],
     ),
     (
         ["schedules.lr=plateau", "schedules.lr.patience=0", "evaluate.every=15"],
-        r"patience = 0: .* takes 2 evaluations, .* there are 1 before the end: expected 2 at least\. Evaluate more",
+        r"patience = 0: .* takes 2 evaluations .* the training has 1: evaluate more",
         ["evaluate.every=14"],
     ),
     (
@@ -53,6 +53,11 @@ IDLE: list[tuple[list[str], str, list[str]]] = [
         ["guard.action=rewind"],
     ),
     (["guard.rewind_every=5", "guard.action=skip"], r"guard\.rewind_every = 5: .* = skip\.", ["guard.action=rewind"]),
+    (
+        ["early_stop.metric=valid.acuracy"],
+        r"early_stop\.metric = valid\.acuracy: nothing stops early without",
+        ["early_stop.metric=valid.loss"],
+    ),
     (["guard.limit=2"], r"guard\.limit = 2: it matters under guard\.action=skip or rewind", ["guard.action=skip"]),
 ]
 
@@ -65,7 +70,7 @@ def test_what_would_do_nothing_is_refused(words: list[str], message: str, mended
 
 
 def test_a_plateau_in_the_default_budget_says_what_fits() -> None:
-    with pytest.raises(RecipeError, match=r"schedules\.lr\.patience = 10: .* 12 evaluations, .* are 9 .* at most 7\. "):
+    with pytest.raises(RecipeError, match=r"schedules\.lr\.patience = 10: .* 12 evaluations .* has 9: .* at most 7\. "):
         Workshop(compose("digits_mlp", ["budget.epochs=10", "schedules.lr=plateau"])).check()
 
 

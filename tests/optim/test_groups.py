@@ -134,7 +134,7 @@ def test_the_lengths_of_weight_norm_are_no_matrix_for_muon() -> None:
 def test_a_pattern_that_fits_nothing_is_refused_with_what_there_is(key: str) -> None:
     message = (
         rf"optimizer\.{key}: the pattern 'haed\.weight' fits no parameter that is trained: did you mean "
-        r"'head\.weight'\? There are body\.0\.bias, .* and 1 more\."
+        r"'head\.weight'\? expected the start of a name, .* fits one of body\.0\.bias, .* and 1 more\."
     )
     with pytest.raises(RecipeError, match=message):
         optim.build(part(**{key: "haed.weight=2"}), Network(), CPU)

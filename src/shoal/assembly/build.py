@@ -300,7 +300,7 @@ class Workshop:
         if self._has_code_of_the_users():
             skips = skips_broken(self.recipe.dataset)
             batch = trial.first_batch(self.data, self.batch_size, skips=skips)
-            trial.attempt(self.model, self.task, batch, device=self.device)
+            trial.attempt(self.model, self.task, batch, device=self.device, precision=self.recipe.precision)
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -385,7 +385,9 @@ class Workshop:
         recipe, size = self.recipe, self.batch_size
         part = cast(DatasetPart, recipe.dataset)
         if recipe.accumulate > 1 and (size % recipe.accumulate or not part.drop_last):
-            better = max(d for d in range(1, recipe.accumulate + 1) if size % d == 0)
+            fits = [d for d in range(2, size + 1) if size % d == 0] or [1]
+            better = min(fits, key=lambda d: abs(d - recipe.accumulate))
+            drops = "" if part.drop_last else ", and leave dataset.drop_last as it is"
             why = (
                 f"does not divide batch_size = {size}"
                 if size % recipe.accumulate
@@ -393,7 +395,7 @@ class Workshop:
             )
             raise RecipeError(
                 f"accumulate = {recipe.accumulate}: it {why}. Give a number that divides the batch, such as "
-                f"accumulate={better}, and leave dataset.drop_last as it is."
+                f"accumulate={better}{drops}."
             )
         if recipe.optimizer.name == "lbfgs":
             _refuse_with_lbfgs(recipe)

@@ -10,6 +10,7 @@ import gc
 import os
 import platform
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -50,6 +51,8 @@ from shoal.training.precision import matmul_precision
 from shoal.training.recorded import RecordedStep
 from shoal.training.seams import AVERAGED, Weights
 
+NOTICED = 2.0
+"""Seconds of preparation that are told: recording and compiling are no part of a training's seconds."""
 ROOM = 3
 """Checkpoints for which there has to be room on the disk: two that are kept, and the one that is being written."""
 
@@ -148,7 +151,10 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
     recipe, before = workshop.recipe, record.read(folder)
     workshop.decisions[:] = recorded(before)
     workshop.left_out.load(before)
+    began = time.monotonic()
     plan, step = _plan(workshop, before, screen)
+    if (took := time.monotonic() - began) >= NOTICED:
+        screen.say(f"preparing the {plan.execution} step took {took:.0f} s")
     named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
     write_atomic(folder.recipe, named.to_yaml())
     if not before:

@@ -14,7 +14,7 @@ from shoal.errors import RecipeError
 from shoal.recipe import Recipe
 from shoal.recipe.optimizer_parts import OptimizerPart, Sgd
 from shoal.recipe.schedule_parts import Plateau
-from shoal.recipe.schema import Guard
+from shoal.recipe.schema import EarlyStop, Guard
 from shoal.schedules.drops import passed
 from shoal.schedules.span import LONGER
 from shoal.training import Agenda
@@ -27,6 +27,7 @@ def refuse_idle(recipe: Recipe, agenda: Agenda) -> None:
         *_of_regularisation(recipe),
         *_of_schedules(recipe, agenda),
         *_of_guard(recipe.guard),
+        *_of_early_stop(recipe.early_stop),
     ):
         raise RecipeError(sentence)
 
@@ -72,6 +73,14 @@ def _of_guard(part: Guard) -> Iterator[str]:
             )
 
 
+def _of_early_stop(part: EarlyStop) -> Iterator[str]:
+    if part.patience is None and part.metric != EarlyStop.model_fields["metric"].default:
+        yield (
+            f"early_stop.metric = {part.metric}: nothing stops early without early_stop.patience, the evaluations to "
+            "wait for a better one. Give both, such as early_stop.patience=5, or leave out early_stop.metric."
+        )
+
+
 def _of_schedules(recipe: Recipe, agenda: Agenda) -> Iterator[str]:
     for name in type(recipe.schedules).model_fields:
         path, part = f"schedules.{name}", getattr(recipe.schedules, name)
@@ -90,9 +99,9 @@ def _of_plateau(path: str, patience: int, agenda: Agenda) -> Iterator[str]:
     before = int(passed(np.array([agenda.total - 1]), agenda.evaluate.interval)[0])
     if before >= patience + 2:
         return
-    fits = f"expected at most {before - 2}. Lower it, evaluate" if before >= 2 else "expected 2 at least. Evaluate"
+    fits = f"expected a patience of at most {before - 2}. Lower it, evaluate" if before >= 2 else "evaluate"
     yield (
-        f"{path}.patience = {patience}: the value could never be lowered, for that takes {patience + 2} evaluations, "
-        f"the first to compare with, and there are {before} before the end: {fits} more often (evaluate.every), "
-        f"{LONGER}."
+        f"{path}.patience = {patience}: the value could never be lowered, for that takes {patience + 2} evaluations "
+        f"before the end, the first to compare with, and the training has {before}: {fits} more often "
+        f"(evaluate.every), {LONGER}."
     )

@@ -17,17 +17,25 @@ from shoal.datasets.reading import Address, Reader
 from shoal.datasets.stream_batches import read
 from shoal.errors import RecipeError, ShoalError, TrainingError, place_of, said
 from shoal.tasks import Task, check_loss
+from shoal.training.precision import Precision, as_float32, autocasting
 from shoal.training.weights import evaluating
 
 T = TypeVar("T")
 
 
-def attempt(model: nn.Module, task: Task, batch: tuple[Tensor, Tensor], *, device: torch.device) -> None:
+def attempt(
+    model: nn.Module, task: Task, batch: tuple[Tensor, Tensor], *, device: torch.device, precision: Precision = "fp32"
+) -> None:
     """Raise RecipeError where the model cannot take a batch (inputs, targets), or the loss and metrics its outputs."""
     inputs, targets = batch[0].to(device), batch[1].to(device)
+    computed = "" if precision == "fp32" else f" in {precision}"
     with torch.no_grad(), evaluating(model):
-        outputs: Any = _run(lambda: model(inputs), f"the model failed on inputs of shape {_shape(inputs)}")
+        with autocasting(precision, device):
+            outputs: Any = _run(
+                lambda: model(inputs), f"the model failed{computed} on inputs of shape {_shape(inputs)}"
+            )
         _check_outputs(outputs, len(inputs))
+        outputs = as_float32(outputs)
         fed = f"on outputs of shape {_shape(outputs)} and targets of shape {_shape(targets)}"
         wide = f" The task expects {task.outputs} outputs an example." if outputs.shape[1:] != (task.outputs,) else ""
         _check_loss(_run(lambda: task.loss(outputs, targets), f"the loss failed {fed}", wide), len(inputs))

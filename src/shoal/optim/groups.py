@@ -109,8 +109,8 @@ def _matching(key: str, pattern: str, names: Collection[str]) -> list[str]:
         some = sorted(names)[:SHOWN]
         more = f" and {len(names) - len(some)} more" if len(names) > len(some) else ""
         raise RecipeError(
-            f"optimizer.{key}: the pattern {pattern!r} fits no parameter that is trained: {hint}"
-            f"There are {', '.join(some)}{more}."
+            f"optimizer.{key}: the pattern {pattern!r} fits no parameter that is trained: {hint}expected the start of "
+            f"a name, or a pattern with * that fits one of {', '.join(some)}{more}."
         )
     return chosen
 
