@@ -8,17 +8,19 @@ checkpoint records how long both were; resuming cuts them back to that, so no ro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from shoal.assembly.decisions import DECISIONS, POINT, Decision, follows
 from shoal.assembly.screen import Screen
 from shoal.checkpoints import Loaded, Writer, drop, newest, set_aside, sweep
 from shoal.datasets import START, Position
-from shoal.errors import CheckpointError
+from shoal.errors import CheckpointError, TrainingError
+from shoal.files import why
 from shoal.recipe import Recipe
 from shoal.store import Journal, RunFolder, last_row
+from shoal.store.lock import held_here
 from shoal.training import Callback, Engine, Row
 from shoal.training.agenda import Every
 
@@ -29,6 +31,18 @@ NEVER = Every(None)
 SAVE_SECONDS = 3.0
 SAVE_SHARE = 0.01
 """Without `checkpoint.every`, saving takes at most this share of the time, and happens at most every SAVE_SECONDS."""
+
+
+@contextmanager
+def writing(folder: RunFolder) -> Generator[None]:
+    """Raise TrainingError, with the reason and what to do, where a file of a run cannot be written in the block."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"cannot write to the folder of the run, {str(folder.path)!r}: {why(error, folder.path)} The last "
+            "checkpoint is untouched, and the same command continues from it."
+        ) from error
 
 
 class RunRecorder:
@@ -109,14 +123,24 @@ class RunRecorder:
         for row in rows:
             line = {"step": row.step, "epoch": row.epoch, **row.metrics}
             timed = self._timed(row.step)
-            self.history.append(line)
-            self.timing.append(timed)
+            with writing(self.folder):
+                self.history.append(line)
+                self.timing.append(timed)
             self.last = line
             self.screen.row(line)
             self.to_board(lambda line=line, timed=timed: self._copy(line, timed))
 
     def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback], *, due: bool = False) -> None:
-        """Have a checkpoint of this position written, while training goes on."""
+        """Have a checkpoint of this position written, while training goes on.
+
+        Raises TrainingError where the run's folder is not there any more, or is another's.
+        """
+        if not held_here(self.folder):
+            raise TrainingError(
+                f"{str(self.folder.path)!r} was removed, renamed or replaced while the run was trained, and nothing "
+                "more can be saved there. Put it back and start again to go on from its last checkpoint, or start "
+                "without it to begin anew."
+            )
         states = {
             "engine": engine.state_dict(),
             "callbacks": {callback.name: callback.state_dict() for callback in callbacks},
@@ -130,17 +154,20 @@ class RunRecorder:
             "timing_bytes": self.timing.size(),
             "seconds": self.seconds,
         }
-        self.writer.save(at.step, states, meta, first=self.history.sync)
+        with writing(self.folder):
+            self.writer.save(at.step, states, meta, first=self.history.sync)
         self.saved = time.monotonic()
 
     def settle(self) -> None:
         """Wait until the last checkpoint is on the disk; raises CheckpointError where it cannot be."""
-        self.writer.wait()
+        with writing(self.folder):
+            self.writer.wait()
 
     def tick(self, at: Position) -> bool:
         """Show progress; return whether a checkpoint is due by the clock."""
         self.screen.progress(at.step)
-        self.writer.check()
+        with writing(self.folder):
+            self.writer.check()
         wait = max(SAVE_SECONDS, self.writer.seconds / SAVE_SHARE)
         return self.by_clock and time.monotonic() - self.saved >= wait
 
