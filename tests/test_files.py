@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,17 @@ def test_what_replaces_a_file_is_whole_or_nothing(tmp_path: Path) -> None:
         assert path.read_text() == "before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert path.read_text() == "after"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, r"Its disk has [\d.]+ MB free: make room there"),
+        (errno.EROFS, "it is read-only for this user"),
+        (errno.EFBIG, r"files may not become that large .*\(ulimit -f\)"),
+        (errno.ENOENT, "it is not there any more .*removed or renamed"),
+        (errno.EIO, r"Input/output error\. Choose another folder"),
+    ],
+)
+def test_why_a_folder_takes_nothing_is_said_with_what_to_do(tmp_path: Path, number: int, said: str) -> None:
+    assert re.search(said, files.why(OSError(number, os.strerror(number)), tmp_path / "gone"))

@@ -126,7 +126,7 @@ def writable_folder(folder: Path, *, needed_bytes: int = 1_000_000) -> Path:
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        raise StoreError(f"cannot write to the folder {str(folder)!r}: {_why(error, folder)}") from error
+        raise StoreError(f"cannot write to the folder {str(folder)!r}: {why(error, folder)}") from error
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise StoreError(
@@ -136,12 +136,24 @@ def writable_folder(folder: Path, *, needed_bytes: int = 1_000_000) -> Path:
     return folder
 
 
-def _why(error: OSError, folder: Path) -> str:
+def why(error: OSError, folder: Path) -> str:
+    """Return why a folder of runs could not be written to, and what to do, as sentences that follow a colon.
+
+    >>> why(OSError(errno.EIO, "Input/output error"), Path("runs"))
+    'Input/output error. Choose another folder with --runs DIR.'
+    """
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         blocking = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), folder)
         return f"{str(blocking)!r} is a file, not a folder. Choose another with --runs DIR."
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"it is read-only for this user ({error.strerror}). Choose another with --runs DIR."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"its disk is full ({error.strerror}). Make room, or choose another with --runs DIR."
-    return f"{error.strerror}. Choose another with --runs DIR."
+        there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
+        free = shutil.disk_usage(there).free
+        room = f"Its disk has {free / 1e6:.1f} MB free: make room there, or choose another with --runs DIR."
+        return f"{error.strerror}. {room}"
+    if error.errno == errno.EFBIG:
+        return f"files may not become that large ({error.strerror}). Raise the limit (ulimit -f), or that of the disk."
+    if error.errno in (errno.ENOENT, errno.ESTALE):
+        return f"it is not there any more ({error.strerror}). Was it removed or renamed?"
+    return f"{error.strerror}. Choose another folder with --runs DIR."

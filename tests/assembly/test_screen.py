@@ -82,3 +82,14 @@ def test_breaking_loses_no_cell(cells: list[str], width: int) -> None:
     assert "".join(shown).replace(" ", "") == "".join(cells).replace(" ", "")
     for line in shown[1:]:
         assert len(line) <= width or line[len(cells[0]) + 2 :] in cells
+
+
+def test_a_log_that_cannot_be_written_any_more_is_said_once_and_stops_nothing(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    screen = Screen(io.StringIO())
+    screen.log = Path("/dev/full").open("a", buffering=1)  # noqa: SIM115 the screen closes it
+    shown = lines(screen, ROW, ROW)
+    assert shown.count(LINE) == 2
+    (said,) = (line for line in shown if line != LINE)
+    assert said == "train.log cannot be written any more (No space left on device); nothing else depends on it."

@@ -142,6 +142,16 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     assert answer.stdout.splitlines()[1:] == ["0"]
 
 
+def test_an_output_that_a_disk_refuses_is_a_failure(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    make_run(tmp_path / "runs")
+    command = f"{sys.executable} -m shoal ls > /dev/full"
+    answer = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert answer.stderr == "shoal: the output could not be written: No space left on device.\n"
+
+
 def test_without_stdout_nothing_breaks(tmp_path: Path) -> None:
     make_run(tmp_path / "runs")
     answer = subprocess.run(

@@ -1,132 +1,204 @@
-"""Signals and locks, with real processes: what a scheduler, a person at a keyboard and a second start do to a run."""
+"""Signals, with real processes: what a scheduler, a person at a keyboard and a terminal that goes away do to a run."""
 
 from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from shoal.assembly import conduct
+from shoal.checkpoints import writer
+from shoal.cli import main
+from shoal.training import SoloEngine
+from tests.faults.attempts import LONG, POINTS, QUICK, group, record, wait_for_rows, wait_until
 from tests.faults.chaos import result
 
-LONG = ["digits_mlp", "budget.epochs=4000", "checkpoint.every=1", "execution=eager"]
-SHORT = ["digits_mlp", "budget.epochs=12", "checkpoint.every=1"]
+Start = Any
+TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
+
+PLACES = {
+    "a step": (SoloEngine, "step", 15),
+    "an evaluation": (SoloEngine, "evaluate", 2),
+    "a save": (writer, "write", 2),
+    "start-up": (sys.modules[conduct.__module__], "code_patch", 1),
+    "the final test": (SoloEngine, "evaluate", 4),
+}
+"""Where a signal may come: what is called there, and which of the calls it is."""
 
 
-def start(runs: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "shoal", "train", *words, "--runs", str(runs)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
-    )
+def ask_at(place: str, number: int, patch: pytest.MonkeyPatch) -> None:
+    """Let this process send itself a signal at a place, and go on there."""
+    owner, name, which = PLACES[place]
+    original, calls = getattr(owner, name), list[int]()
 
+    def asked(*arguments: Any, **keywords: Any) -> Any:
+        calls.append(1)
+        if len(calls) == which:
+            os.kill(os.getpid(), number)
+        return original(*arguments, **keywords)
 
-def wait_for_rows(runs: Path, rows: int = 3, timeout: float = 60) -> Path:
-    """Wait until a run has written some history; return its folder."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        for history in runs.glob("*/seed-*/history.jsonl"):
-            if history.read_bytes().count(b"\n") >= rows:
-                return history.parent
-        time.sleep(0.01)
-    raise AssertionError("no run wrote history in time")
-
-
-def record(folder: Path) -> dict[str, object]:
-    return json.loads((folder / "run.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What a run that nobody disturbs ends with."""
-    runs = tmp_path_factory.mktemp("alone")
-    process = start(runs, *SHORT)
-    process.communicate(timeout=120)
-    assert process.returncode == 0
-    return result(runs)
+    patch.setattr(owner, name, asked)
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_stops_with_75_and_the_same_command_ends_bit_identical(
-    tmp_path: Path, number: signal.Signals, alone: dict[str, bytes]
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [("a step", TERM), ("a step", INT), ("a step", USR1), ("an evaluation", INT), ("a save", USR1), ("a save", TERM),
+     ("start-up", TERM), ("start-up", INT), ("the final test", USR1)],
+    ids=lambda value: getattr(value, "name", value),
+)  # fmt: skip
+def test_wherever_a_signal_comes_the_run_stops_with_75_and_ends_bit_identical(
+    place: str, number: signal.Signals, tmp_path: Path, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stopped = start(tmp_path / "stopped", *SHORT)
-    folder = wait_for_rows(tmp_path / "stopped", 2)
-    os.killpg(stopped.pid, number)  # as a scheduler and a terminal do: the whole group
-    output, _ = stopped.communicate(timeout=60)
-    if stopped.returncode == 0:
-        pytest.skip("the run finished before the signal came")
-    assert stopped.returncode == 75
-    assert record(folder)["status"] == "stopped"
-    assert f"stopped by {number.name}" in output
-    assert "the same command continues" in output
-
-    resumed = start(tmp_path / "stopped", *SHORT)
-    output, _ = resumed.communicate(timeout=120)
-    assert resumed.returncode == 0
-    assert "resuming at step" in output
-    assert result(tmp_path / "stopped") == alone
+    words = ["train", *QUICK, "--runs", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        ask_at(place, number, patch)
+        assert main(words) == 75
+    facts = record(tmp_path)
+    assert facts["status"] == "stopped"
+    assert facts["reason"].startswith(f"stopped by {number.name}")
+    assert facts["stopped"]["by"] == number.name
+    assert facts["steps"] if place != "start-up" else not list(tmp_path.glob("*/*/checkpoints/step-*"))
+    assert main(words) == 0
+    assert result(tmp_path) == alone
 
 
 @pytest.mark.faults
-def test_a_second_signal_ends_at_once_and_leaves_a_run_that_resumes(tmp_path: Path) -> None:
-    process = start(tmp_path, *LONG)
-    folder = wait_for_rows(tmp_path)
-    process.send_signal(signal.SIGSTOP)  # both signals are pending when it goes on
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGCONT)
-    process.communicate(timeout=30)
-    code = process.returncode
-    assert code in (128 + signal.SIGINT, 128 + signal.SIGTERM)
-    listed = subprocess.run(
-        [sys.executable, "-m", "shoal", "ls", "--json", "--runs", str(tmp_path)], capture_output=True, text=True
-    )
-    assert json.loads(listed.stdout)["status"] == "killed"
-    process = start(tmp_path, *LONG)
-    time.sleep(0.1)
-    deadline = time.monotonic() + 60
-    while record(folder)["attempts"] != 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate(timeout=60)
-    assert record(folder)["attempts"] == 2, output + errors
+@pytest.mark.parametrize(("workers", "example"), [(0, 150), (0, 1010), (2, 150), (2, 1010)])
+def test_a_signal_does_not_wait_for_data(
+    workers: int, example: int, tmp_path: Path, start: Start, points: dict[str, bytes]
+) -> None:
+    """The example never comes; 1010 is one of an evaluation."""
+    words = ["train", *POINTS, f"dataset.workers={workers}", "--runs", str(tmp_path / "runs")]
+    stopped = start(*words, TROUBLE=f"{example} {tmp_path}/flag asks {TERM.value}")
+    assert stopped.end() == 75, stopped.err.read_text()
+    assert record(tmp_path / "runs")["status"] == "stopped"
+    wait_until(lambda: not group(stopped.pid))
+    assert start(*words).end() == 0
+    assert result(tmp_path / "runs") == points
 
 
 @pytest.mark.faults
-def test_a_live_run_is_refused_by_pid_and_host(tmp_path: Path) -> None:
-    first = start(tmp_path, *LONG)
-    folder = wait_for_rows(tmp_path)
+@pytest.mark.parametrize("number", [TERM, INT, USR1], ids=lambda number: number.name)
+def test_a_whole_group_with_workers_is_signalled(
+    number: signal.Signals, tmp_path: Path, start: Start, points: dict[str, bytes]
+) -> None:
+    words = ["train", *POINTS, "dataset.workers=2", "--runs", str(tmp_path / "runs")]
+    stopped = start(*words, TROUBLE=f"100 {tmp_path}/flag group {number.value}")
+    assert stopped.end() == 75, stopped.err.read_text()
+    assert record(tmp_path / "runs")["reason"].startswith(f"stopped by {number.name} at step")
+    assert "the same command continues" in stopped.out.read_text()
+    wait_until(lambda: not group(stopped.pid))
+    assert start(*words).end() == 0
+    assert result(tmp_path / "runs") == points
+
+
+@pytest.mark.faults
+def test_a_second_signal_ends_at_once_and_leaves_a_run_that_resumes(
+    tmp_path: Path, start: Start, points: dict[str, bytes]
+) -> None:
+    words = ["train", *POINTS, "checkpoint.every=1", "--runs", str(tmp_path / "runs")]
+    process, flag = start(*words, TROUBLE=f"2010 {tmp_path}/flag hangs"), tmp_path / "flag"
+    wait_until(flag.exists)
+    process.send(INT)
+    time.sleep(0.7)  # longer than that, and it is another request
+    assert process.process.is_alive(), "the data give way to nothing"
+    process.send(INT)
+    assert process.end(10) == 128 + INT
+    assert main(["ls", "--status", "killed", "--runs", str(tmp_path / "runs")]) == 0
+    assert main(["verify", "--all", "--runs", str(tmp_path / "runs")]) == 0
+    assert start(*words).end() == 0
+    assert result(tmp_path / "runs") == points
+
+
+@pytest.mark.faults
+def test_timeout_signals_twice_and_means_one_stop(tmp_path: Path) -> None:
+    """`timeout` signals the process, and then the group that the process is in."""
+    variants = {"TERM": ["--kill-after=60", "600"], "INT": ["-s", "INT", "600"]}
+    started: dict[str, subprocess.Popen[str]] = {}
+    for name, words in variants.items():
+        command = ["timeout", "--preserve-status", *words, sys.executable, "-m", "shoal", "train", *LONG]
+        command += ["--runs", str(tmp_path / name)]
+        started[name] = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        second = start(tmp_path, *LONG, "--json")
-        output, errors = second.communicate(timeout=60)
-        assert second.returncode == 2
-        assert output == ""
-        assert str(first.pid) in errors
-        assert socket.gethostname() in errors
-        assert record(folder)["pid"] == first.pid
+        for name, process in started.items():
+            wait_for_rows(tmp_path / name)
+            process.send_signal(signal.SIGALRM)  # its time is over
+            output, _ = process.communicate(timeout=60)
+            assert process.returncode == 75, output
+            assert f"stopped by SIG{name} at step" in output
+            assert record(tmp_path / name)["status"] == "stopped"
     finally:
-        first.kill()
-        first.communicate()
+        for process in started.values():
+            process.kill()
+            process.communicate()
 
 
 @pytest.mark.faults
-def test_training_goes_on_when_its_terminal_is_closed(tmp_path: Path) -> None:
-    process = start(tmp_path, *SHORT)
-    assert process.stdout is not None
-    process.stdout.close()
-    process.stdout = None
-    wait_for_rows(tmp_path, 1)
-    process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=120)
-    assert process.returncode in (0, 1)
-    (folder,) = tmp_path.glob("*/seed-0")
-    assert record(folder)["status"] == "finished"
-    assert "test.accuracy" in (folder / "train.log").read_text()
+@pytest.mark.parametrize(("number", "code"), [(USR1, 75), (TERM, 75), (INT, 130)])
+def test_before_there_is_a_training_a_signal_ends_the_process_and_says_what_is_next(
+    number: signal.Signals, code: int, tmp_path: Path, start: Start
+) -> None:
+    (tmp_path / "asking.py").write_text(f"import os\nos.kill(os.getpid(), {number.value})\n")
+    process = start("train", "--module", "asking", "--runs", str(tmp_path / "runs"), PYTHONPATH=str(tmp_path))
+    assert process.end() == code
+    assert ("the same command goes on from there" in process.err.read_text()) == (code == 75)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("json_too", [False, True], ids=["", "json"])
+@pytest.mark.parametrize(("words", "code"), [([], 0), (["optimizer.lr=1e20"], 1)], ids=["finishes", "fails"])
+def test_a_reader_that_leaves_changes_neither_training_nor_exit_code(
+    words: list[str], code: int, json_too: bool, tmp_path: Path, start: Start
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    shown = {"out": pipe, "err": pipe} if json_too else {"out": pipe}
+    process = start("train", *QUICK, *words, *["--json"] * json_too, "--runs", str(tmp_path / "runs"), **shown)
+    with pipe.open() as reader:
+        assert reader.readline()
+    assert process.end() == code
+    assert record(tmp_path / "runs")["status"] == ("failed" if code else "finished")
+    (log,) = (tmp_path / "runs").glob("*/seed-0/train.log")
+    assert ("not finite" if code else "test.accuracy") in log.read_text().splitlines()[-1]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "shell", ["{} | head -1; echo ${{PIPESTATUS[0]}}", "{} <&- >&- 2>&-; echo $?", "{} --json <&- >&- 2>&-; echo $?"]
+)
+def test_in_a_shell_the_output_may_be_cut_or_closed(shell: str, tmp_path: Path) -> None:
+    command = " ".join([sys.executable, "-m", "shoal", "train", *QUICK, "--runs", str(tmp_path / "runs")])
+    answer = subprocess.run(shell.format(command), shell=True, executable="/bin/bash", capture_output=True, text=True)
+    assert (answer.stdout.splitlines()[-1], answer.stderr) == ("0", "")
+    assert record(tmp_path / "runs")["status"] == "finished"
+    (folder,) = (tmp_path / "runs").glob("*/seed-0")
+    assert "test.accuracy" in (folder / "train.log").read_text().splitlines()[-1]
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 30, 30], "nothing was written there that belongs on a screen"
+
+
+@pytest.mark.faults
+def test_training_goes_on_when_its_terminal_is_closed(tmp_path: Path, start: Start) -> None:
+    master, slave = pty.openpty()
+    terminal = Path(os.ttyname(slave))
+    words = ["digits_mlp", "budget.epochs=60", "--runs", str(tmp_path / "runs")]
+    process = start("train", *words, out=terminal, err=terminal)
+    shown = b""
+    while b"step" not in shown:
+        shown += os.read(master, 1000)
+    os.close(slave)
+    os.close(master)  # the session gets SIGHUP, and every write fails from now on
+    assert process.end() == 0
+    assert record(tmp_path / "runs")["status"] == "finished"
+    (log,) = (tmp_path / "runs").glob("*/seed-0/train.log")
+    assert "test.accuracy" in log.read_text().splitlines()[-1]

@@ -25,6 +25,16 @@ def test_an_update_keeps_what_it_does_not_change(tmp_path: Path) -> None:
     assert folder.record.read_text() == '{\n "format": 1,\n "status": "running",\n "steps": 2\n}\n'
 
 
+def test_room_is_reserved_for_the_last_word(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, status="running", notes="x" * 100_000)
+    record.reserve(folder)
+    status = folder.reserve.stat()
+    assert status.st_blocks * 512 >= status.st_size >= 2 * folder.record.stat().st_size
+    assert record.conclude(folder, status="failed") == record.read(folder)
+    assert not folder.reserve.exists()
+    assert record.conclude(folder, reason="twice")["reason"] == "twice"
+
+
 def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
     record.update(RunFolder(tmp_path), metrics={"valid.loss": math.nan})
     assert record.read(RunFolder(tmp_path))["metrics"] == {"valid.loss": None}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +15,7 @@ from tests.training.trainings import Training, classification, network, same, we
 from torch import Tensor, nn
 
 from shoal import rng
-from shoal.datasets import START, Batch, Origin, Position
+from shoal.datasets import START, Batch, Batches, Origin, Position
 from shoal.errors import NonFiniteError, TrainingError
 from shoal.tasks import with_loss
 from shoal.training import BestWeights, Ending, Pulse
@@ -186,6 +189,40 @@ def test_interrupted_anywhere_it_saves_and_says_so_and_resumes_to_the_same_end(
         assert again.final_bytes() == alone.final_bytes()
     else:
         assert stopped.final_bytes() == alone.final_bytes()
+
+
+class Awaited:
+    """Batches one of which comes after a signal; `late` says that it is still given by code that caught everything."""
+
+    def __init__(self, batches: Batches, step: int, *, late: bool) -> None:
+        self.batches, self.step, self.late, self.per_epoch = batches, step, late, batches.per_epoch
+
+    def start(self, at: Position = START) -> Iterator[Batch]:
+        for batch in self.batches.start(at):
+            if batch.position.step == self.step:
+                try:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    time.sleep(10)
+                except BaseException:
+                    if not self.late:
+                        raise
+            yield batch
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("step", [3, 6, 7])
+def test_a_signal_does_not_wait_for_a_batch_and_the_batch_is_not_trained_on(step: int, late: bool) -> None:
+    keys = {"checkpoint": {"every": 0.5}, "log": {"every": 2}}
+    alone, stopped, again = (Training(keys, model=network(0.5), watch=True) for _ in range(3))
+    alone.fit()
+    stopped.batches = Awaited(stopped.batches, step, late=late)  # type: ignore[assignment]
+    with stopped.pulse.listening():
+        ending = stopped.fit()
+    assert (ending.kind, ending.at.step) == ("interrupted", step)
+    again.resume(stopped.recorder, step)
+    again.fit()
+    assert again.recorder.written == alone.recorder.written
+    assert again.final_bytes() == alone.final_bytes()
 
 
 def test_an_early_stop_ends_it_and_the_best_weights_are_kept() -> None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
+import time
 import warnings
+from contextlib import suppress
 
 import pytest
 
 from shoal.training import Pulse
+from shoal.training.pulse import Interrupted
 
 
-def listen(*numbers: int) -> tuple[int, list[str]]:
-    """Send signals to a process that listens; return its exit code and what it saw after each."""
+def listen(*numbers: int, apart: float = 1.0) -> tuple[int, list[str]]:
+    """Send signals to a process that listens, by its clock so far apart; return its exit code and what it saw."""
     reading, writing = os.pipe()
+    clock = itertools.count(0.0, apart)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # other threads of this process hold no lock of ours
         pid = os.fork()
     if pid == 0:
         try:
-            pulse = Pulse(seconds=1e9)
+            pulse = Pulse(seconds=1e9, clock=lambda: next(clock))
             with pulse.listening():
                 for number in numbers:
                     os.kill(os.getpid(), number)
@@ -42,6 +47,43 @@ def test_the_first_signal_asks_and_the_second_ends_at_once(first: signal.Signals
 
 def test_after_one_signal_everything_is_left_in_order() -> None:
     assert listen(signal.SIGTERM) == (0, ["SIGTERM True", "left"])
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_signals_that_come_together_are_one(second: signal.Signals) -> None:
+    """`timeout` signals the process and then its group; torchrun sends SIGTERM on where Ctrl-C reached the group."""
+    assert listen(signal.SIGINT, second, apart=0.01) == (0, ["SIGINT True", "SIGINT True", "left"])
+
+
+def test_where_nothing_has_to_be_finished_first_a_signal_raises_once() -> None:
+    pulse, seen = Pulse(seconds=1e9, clock=lambda: 0.0), list[str]()
+
+    def wait() -> None:
+        with pulse.waited():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(10)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)  # what is tidied up is not interrupted
+                seen.append("tidied up")
+
+    with pulse.listening():
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert seen == ["tidied up"]
+
+
+def test_what_was_raised_and_caught_is_raised_again() -> None:
+    pulse = Pulse(seconds=1e9)
+
+    def wait() -> None:
+        with pulse.waited(), suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    with pulse.listening(), pytest.raises(Interrupted):
+        wait()
 
 
 def test_handlers_are_given_back() -> None:

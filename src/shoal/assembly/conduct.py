@@ -11,10 +11,8 @@ import os
 import platform
 import sys
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,17 +22,19 @@ from shoal.assembly import samples
 from shoal.assembly.build import Workshop
 from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent
 from shoal.assembly.devices import determinism, gradients
+from shoal.assembly.ending import failed, now, stopped
 from shoal.assembly.explain import changes_since
 from shoal.assembly.heap import keep_heap
+from shoal.assembly.launch import refuse_ranks, refuse_repeating
 from shoal.assembly.layout import laid_out
 from shoal.assembly.measurements import remember, remembered
 from shoal.assembly.objects import Objects
-from shoal.assembly.recorder import RunRecorder
+from shoal.assembly.recorder import RunRecorder, writing
 from shoal.assembly.screen import Screen
 from shoal.assembly.stepping import Step
 from shoal.checkpoints import size_of
 from shoal.datasets import START, StreamBatches
-from shoal.errors import NonFiniteError, OutOfMemoryError, ShoalError
+from shoal.errors import NonFiniteError, OutOfMemoryError
 from shoal.files import expanded, writable_folder, write_atomic
 from shoal.recipe import Recipe
 from shoal.recipe.parts import DatasetPart
@@ -45,9 +45,10 @@ from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_asi
 from shoal.store.provenance import code_patch, collect
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
-from shoal.training.interruption import Interrupted, Watched
+from shoal.training.interruption import Watched
 from shoal.training.plan import Plan, decide, threads_kept
 from shoal.training.precision import matmul_precision
+from shoal.training.pulse import Interrupted
 from shoal.training.recorded import RecordedStep
 from shoal.training.seams import AVERAGED, Weights
 
@@ -70,6 +71,7 @@ def conduct(
     Raises InputError before anything is written, LiveRunError where another process trains it, and what training
     raised, once `run.json` says so. A run that was asked to stop returns with the status 'stopped'.
     """
+    refuse_ranks()
     pulse = Pulse()
     keep_heap()
     with preserved(), threads_kept(), gradients(), determinism(recipe.deterministic):
@@ -87,6 +89,7 @@ def conduct(
         folder = create(runs, RunId(recipe.name, workshop.signature, recipe.seed))
         with RunLock(folder):
             if record.read(folder).get("status") != "finished":  # it may have finished since it was found
+                refuse_repeating(folder)
                 with pulse.listening():  # until here Ctrl-C ends the process: data that take long can be interrupted
                     _train_locked(workshop, folder, screen, pulse)
     return folder
@@ -102,10 +105,13 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
             if sentence := changes_since(runs, workshop.identity, workshop.recipe.seed, path=path):
                 screen.say(sentence)
         with matmul_precision(workshop.recipe.precision):  # under which a step is recorded too
-            recorder, *engine = _open(workshop, folder, screen)
+            with pulse.waited():
+                recorder, *engine = _open(workshop, folder, screen)
             _train(workshop, folder, recorder, engine.pop(), screen, pulse)  # it is held nowhere else
+    except Interrupted:
+        stopped(folder, screen, f"stopped by {pulse.asked} before the first step", by=pulse.asked, new_steps=0)
     except BaseException as error:
-        _failed(folder, recorder, screen, error)
+        failed(folder, recorder, screen, error)
         raise
     else:  # the run is finished and recorded: nothing that happens here can fail it
         if recorder.events is not None and record.read(folder).get("status") == "finished":
@@ -157,7 +163,7 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
         screen.say(f"preparing the {plan.execution} step took {took:.0f} s")
     named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
     write_atomic(folder.recipe, named.to_yaml())
-    if not before:
+    if not before.get("provenance"):
         patch = code_patch(Path.cwd(), exclude=[folder.path.parent.parent])
         if patch:
             write_atomic(folder.patch, patch)
@@ -169,11 +175,12 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
         status="running",
         reason=None,
         bad_step=None,
+        stopped=None,
         total_steps=workshop.agenda.total,
         steps_per_epoch=workshop.agenda.per_epoch,
         plan=asdict(plan),
         replanned=[*(before.get("replanned") or ()), *plan.differences(before.get("plan") or {})] or None,
-        started=before.get("started") or _now(),
+        started=before.get("started") or now(),
         attempts=int(before.get("attempts", 0)) + 1,
         host=platform.node(),
         pid=os.getpid(),
@@ -184,6 +191,7 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
         provenance=before.get("provenance") or collect(sys.argv, Path.cwd()),
         scaled=[asdict(change) for change in workshop.changes] or None,
     )
+    record.reserve(folder)
     points = workshop.agenda.point
     recorder = RunRecorder(
         folder, recipe, screen, batch_size=workshop.batch_size, points=points, left_out=workshop.left_out
@@ -196,7 +204,8 @@ def _train(
 ) -> None:
     callbacks = workshop.callbacks()
     at, loaded = recorder.resume(engine, callbacks, workshop.decisions)
-    _introduce(workshop, folder, engine, screen, at.step if loaded else None)
+    first = at.step
+    _introduce(workshop, folder, engine, screen, first if loaded else None)
     if loaded is None:
         _trial_save(folder, recorder, engine, callbacks)
     elif isinstance(workshop.batches, StreamBatches):
@@ -239,16 +248,9 @@ def _train(
             return _finish(workshop, folder, engine, recorder, callbacks, ending, pulse)
         except Interrupted:
             ending = replace(ending, reason=f"stopped by {pulse.asked} while it was tested")
-    record.update(
-        folder,
-        status="stopped",
-        reason=ending.reason,
-        steps=ending.at.step,
-        seconds=recorder.seconds,
-        times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
-        finished=_now(),
-    )
-    screen.say(f"{ending.reason}; a checkpoint was saved, and the same command continues from it.")
+    times = recorder.times(workshop.began, evaluation=engine.evaluation_seconds)
+    facts = {"steps": ending.at.step, "seconds": recorder.seconds, "times": times}
+    stopped(folder, screen, ending.reason, by=pulse.asked, new_steps=ending.at.step - first, **facts)
     return None
 
 
@@ -274,7 +276,8 @@ def _record_decision(decision: Decision, workshop: Workshop, folder: RunFolder, 
     """Record a decision, which from then on holds."""
     screen.end()
     workshop.decisions.append(decision)
-    record.update(folder, guard=[each.plain() for each in workshop.decisions])
+    with writing(folder):
+        record.update(folder, guard=[each.plain() for each in workshop.decisions])
     screen.say(decision.said)
 
 
@@ -315,20 +318,20 @@ def _finish(
     elif (valid := workshop.evaluation("valid")) and (seen := samples.observer(workshop, "valid")):
         engine.evaluate(Watched(valid.batches, pulse), weights=counted, observer=seen)
         _keep_samples(workshop, folder, recorder, seen, split="valid", weights=counted)
-    recorder.history.sync()
-    record.update(
-        folder,
-        status="finished",
-        reason=ending.reason,
-        steps=ending.at.step,
-        epochs=ending.at.step / workshop.agenda.per_epoch,
-        metrics=metrics,
-        best={"metric": best.metric, "value": best.value, "step": best.step} if best else None,
-        seconds=recorder.seconds,
-        times=recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
-        skipped_updates=engine.skipped(),
-        finished=_now(),
-    )
+    facts: dict[str, Any] = {
+        "status": "finished",
+        "reason": ending.reason,
+        "steps": ending.at.step,
+        "epochs": ending.at.step / workshop.agenda.per_epoch,
+        "metrics": metrics,
+        "best": {"metric": best.metric, "value": best.value, "step": best.step} if best else None,
+        "seconds": recorder.seconds,
+        "times": recorder.times(workshop.began, evaluation=engine.evaluation_seconds),
+        "skipped_updates": engine.skipped(),
+    }
+    with writing(folder):
+        recorder.history.sync()
+        record.conclude(folder, **facts, finished=now())
     if (skips := engine.skips()[0]) is not None:
         recorder.screen.say(
             f"{skips.updates:,} of {ending.at.step:,} updates were left out (guard.action=skip), the last at step "
@@ -367,24 +370,6 @@ def _complete_board(workshop: Workshop, folder: RunFolder, recorder: RunRecorder
         screen.say(f"for TensorBoard: tensorboard --logdir {folder.path.parent.parent}")
 
 
-def _failed(folder: RunFolder, recorder: RunRecorder | None, screen: Screen, error: BaseException) -> None:
-    """Record why training ended; the traceback goes to the log."""
-    screen.end()
-    interrupted = isinstance(error, KeyboardInterrupt)
-    reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
-    if not interrupted:
-        screen.failed(str(error) if isinstance(error, ShoalError) else traceback.format_exc())
-    changes: dict[str, Any] = {"status": "stopped" if interrupted else "failed", "reason": reason, "finished": _now()}
-    if isinstance(error, NonFiniteError) and error.step is not None:
-        changes["bad_step"] = {"step": error.step, "cause": error.cause, **(error.batch or {})}
-    if recorder is not None:
-        changes |= {"seconds": recorder.seconds, "steps": int(recorder.last.get("step", 0))}
-    try:
-        record.update(folder, **changes)
-    except OSError as second:  # the disk that failed the training may refuse this too
-        screen.say(f"the reason could not be recorded in {folder.record}: {second}")
-
-
 def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen: Screen, resumed: int | None) -> None:
     """Say what is trained, on what, where."""
     recipe, data, agenda = workshop.recipe, workshop.data, workshop.agenda
@@ -421,7 +406,3 @@ def _data_facts(workshop: Workshop) -> dict[str, Any]:
         "labels": list(data.labels) if data.labels else None,
         "encoding": dict(data.encoding) if data.encoding else None,
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

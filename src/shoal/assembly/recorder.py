@@ -8,8 +8,8 @@ checkpoint records how long both were; resuming cuts them back to that, so no ro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from shoal.assembly.decisions import DECISIONS, POINT, Decision, follows
@@ -17,10 +17,11 @@ from shoal.assembly.left_out import LeftOut
 from shoal.assembly.screen import Screen
 from shoal.checkpoints import Loaded, Writer, drop, newest, set_aside, sweep
 from shoal.datasets import START, Origin, Position
-from shoal.errors import CheckpointError
-from shoal.files import sync_folder
+from shoal.errors import CheckpointError, TrainingError
+from shoal.files import sync_folder, why
 from shoal.recipe import Recipe
 from shoal.store import Journal, RunFolder, last_row, record
+from shoal.store.lock import held_here
 from shoal.training import Callback, Engine, Row
 from shoal.training.agenda import Every
 from shoal.training.seams import Skips
@@ -32,6 +33,18 @@ NEVER = Every(None)
 SAVE_SECONDS = 3.0
 SAVE_SHARE = 0.01
 """Without `checkpoint.every`, saving takes at most this share of the time, and happens at most every SAVE_SECONDS."""
+
+
+@contextmanager
+def writing(folder: RunFolder) -> Generator[None]:
+    """Raise TrainingError, with the reason and what to do, where a file of a run cannot be written in the block."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"cannot write to the folder of the run, {str(folder.path)!r}: {why(error, folder.path)} The last "
+            "checkpoint is untouched, and the same command continues from it."
+        ) from error
 
 
 class RunRecorder:
@@ -125,8 +138,9 @@ class RunRecorder:
         for row in rows:
             line = {"step": row.step, "epoch": row.epoch, **row.metrics}
             timed = self._timed(row.step)
-            self.history.append(line)
-            self.timing.append(timed)
+            with writing(self.folder):
+                self.history.append(line)
+                self.timing.append(timed)
             self.last = line
             self.screen.row(line)
             self.to_board(lambda line=line, timed=timed: self._copy(line, timed))
@@ -148,7 +162,16 @@ class RunRecorder:
         )
 
     def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback], *, due: bool = False) -> None:
-        """Have a checkpoint of this position written, while training goes on."""
+        """Have a checkpoint of this position written, while training goes on.
+
+        Raises TrainingError where the run's folder is not there any more, or is another's.
+        """
+        if not held_here(self.folder):
+            raise TrainingError(
+                f"{str(self.folder.path)!r} was removed, renamed or replaced while the run was trained, and nothing "
+                "more can be saved there. Put it back and start again to go on from its last checkpoint, or start "
+                "without it to begin anew."
+            )
         states = {
             "engine": engine.state_dict(),
             "callbacks": {callback.name: callback.state_dict() for callback in callbacks},
@@ -162,17 +185,20 @@ class RunRecorder:
             "timing_bytes": self.timing.size(),
             "seconds": self.seconds,
         }
-        self.writer.save(at.step, states, meta, first=self._flushed)
+        with writing(self.folder):
+            self.writer.save(at.step, states, meta, first=self._flushed)
         self.saved = time.monotonic()
 
     def settle(self) -> None:
         """Wait until the last checkpoint is on the disk; raises CheckpointError where it cannot be."""
-        self.writer.wait()
+        with writing(self.folder):
+            self.writer.wait()
 
     def tick(self, at: Position) -> bool:
         """Show progress; return whether a checkpoint is due by the clock."""
         self.screen.progress(at.step)
-        self.writer.check()
+        with writing(self.folder):
+            self.writer.check()
         wait = max(SAVE_SECONDS, self.writer.seconds / SAVE_SHARE)
         return self.by_clock and time.monotonic() - self.saved >= wait
 

@@ -9,9 +9,11 @@ training. Lines are written to a terminal a few times a second, together: small 
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
@@ -67,24 +69,34 @@ class Screen:
         self.run = run
         self.log = run.log.open("a", buffering=1, encoding="utf-8")
 
+    def log_only(self, text: str) -> None:
+        """Write to the log what is not shown; a log that cannot be written any more stops nothing."""
+        if self.log is None:
+            return
+        try:
+            self.log.write(f"{text}\n")
+        except OSError as error:
+            self._close_log()
+            self.say(f"train.log cannot be written any more ({error.strerror}); nothing else depends on it.")
+
     def say(self, text: str) -> None:
         """Show a sentence."""
         text = clean(text, keep="\n\t")
-        self._log(text)
+        self.log_only(text)
         self._out(text)
         self._flush()
 
     def detail(self, text: str) -> None:
         """Show a sentence where the person asked for more (`-v`); log it always."""
         text = clean(text, keep="\n\t")
-        self._log(text)
+        self.log_only(text)
         if self.verbose:
             self._out(text)
             self._flush()
 
     def failed(self, text: str) -> None:
         """Log why the training failed; whoever started it shows it."""
-        self._log("failed: " + clean(text, keep="\n\t"))
+        self.log_only("failed: " + clean(text, keep="\n\t"))
 
     def begin(self, *, step: int, total: int) -> None:
         """Start the progress bar."""
@@ -108,7 +120,7 @@ class Screen:
             transient=True,
         )
         self.bar.add_task("training", total=total, completed=step, rate="")
-        self.bar.start()
+        self._guarded(self.bar.start)
 
     def progress(self, step: int) -> None:
         """Move the bar; called a few times a second."""
@@ -122,7 +134,7 @@ class Screen:
     def row(self, row: Mapping[str, Any]) -> None:
         """Show one row of history as a line."""
         cells = [clean(cell) for cell in self._line(row)]
-        self._log(GAP.join(cells))
+        self.log_only(GAP.join(cells))
         if self.display is not None:
             self.display.measured(int(row["step"]), self._cells(row))
             return
@@ -133,10 +145,14 @@ class Screen:
     def show(self, renderable: RenderableType) -> None:
         """Show a table, or whatever rich can render."""
         self.end()
-        if not self.quiet:
-            self._guarded(lambda: self.console.print(renderable))
-        if self.log is not None:
-            Console(file=self.log, width=100, no_color=True).print(renderable, soft_wrap=True)
+        if self.console.is_terminal:
+            self._guarded(lambda: None if self.quiet else self.console.print(renderable))
+        else:  # not by rich, which ends the process where nobody reads any more
+            plain = Console(file=io.StringIO(), width=self.console.width, force_terminal=False, force_jupyter=False)
+            with plain.capture() as captured:
+                plain.print(renderable, soft_wrap=True)
+            self._out(captured.get().rstrip("\n"))
+            self._flush()
 
     def end(self) -> None:
         """Take the bar away."""
@@ -151,9 +167,7 @@ class Screen:
     def close(self) -> None:
         """Take the bar away and close the log."""
         self.end()
-        if self.log is not None:
-            self.log.close()
-            self.log = None
+        self._close_log()
 
     def _move(self, step: int, rate: str) -> None:
         assert self.bar is not None
@@ -180,9 +194,11 @@ class Screen:
                 cells[name] = text
         return cells
 
-    def _log(self, text: str) -> None:
-        if self.log is not None:
-            self.log.write(f"{text}\n")
+    def _close_log(self) -> None:
+        log, self.log = self.log, None
+        if log is not None:
+            with suppress(OSError):  # what could not be written before
+                log.close()
 
     def _out(self, text: str) -> None:
         if not self.quiet:

@@ -10,7 +10,6 @@ that was saved before the evaluation of its step (`due`) makes way for the one t
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -24,7 +23,7 @@ import torch
 from shoal.checkpoints.plain import enqueued, gpus, size_of
 from shoal.checkpoints.retain import put_in_place, remove
 from shoal.errors import CheckpointError
-from shoal.files import safe_name, sync_folder, to_json
+from shoal.files import safe_name, sync_folder, to_json, why
 from shoal.store.checkpoint_files import CHECKSUM, FORMAT, MANIFEST, checksum, folder_name, manifest_of
 
 DUE = "due"
@@ -68,6 +67,7 @@ def write(checkpoints: Path, step: int, states: Staged, meta: Mapping[str, Any])
         return target
     temporary = checkpoints / f"{target.name}.tmp-{os.getpid()}"
     try:
+        checkpoints.mkdir(exist_ok=True)  # and not its parent: a run's folder that was removed does not come back
         _write(temporary, states.arrived(), {"format": FORMAT, "step": step, **meta})
         stood = put_in_place(temporary, target)
         sync_folder(checkpoints)
@@ -75,7 +75,10 @@ def write(checkpoints: Path, step: int, states: Staged, meta: Mapping[str, Any])
             remove(stood)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise CheckpointError(_explain(error, checkpoints, size_of(states.states))) from error
+        raise CheckpointError(
+            f"cannot write a checkpoint of {size_of(states.states) / 1e6:.1f} MB to {str(checkpoints)!r}: "
+            f"{why(error, checkpoints)} The checkpoints before it are untouched."
+        ) from error
     return target
 
 
@@ -123,7 +126,7 @@ class Hashed:
 
 def _write(folder: Path, states: Mapping[str, Any], manifest: dict[str, Any]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir()
     manifest["files"] = {}
     for name, state in states.items():
         file = Hashed(folder / f"{name}.pt")
@@ -137,12 +140,3 @@ def _write(folder: Path, states: Mapping[str, Any], manifest: dict[str, Any]) ->
         text.flush()
         os.fsync(text.fileno())
     sync_folder(folder)
-
-
-def _explain(error: OSError, folder: Path, size: int) -> str:
-    text = f"cannot write a checkpoint of {size / 1e6:.1f} MB to {str(folder)!r}: {error.strerror}."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
-        free = shutil.disk_usage(there).free
-        text += f" Its disk has {free / 1e6:.1f} MB free: make room there, or choose another with --runs DIR."
-    return text + " The checkpoints before it are untouched."

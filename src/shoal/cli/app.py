@@ -87,17 +87,20 @@ def train(
     Killed or stopped, the same command continues from the last checkpoint. Exit codes: 0 done, 1 failed, 2 bad input,
     75 stopped and resumable.
     """
-    from shoal.cli import train as command  # noqa: PLC0415 imports torch
+    from shoal.cli.signals import resumable  # noqa: PLC0415 none but the command that is called
 
-    return command.run(
-        list(words),
-        runs=runs,
-        config_dir=config_dir,
-        modules=list(modules),
-        again=again,
-        json=json,
-        verbose=verbose,
-    )
+    with resumable():
+        from shoal.cli import train as command  # noqa: PLC0415 imports torch
+
+        return command.run(
+            list(words),
+            runs=runs,
+            config_dir=config_dir,
+            modules=list(modules),
+            again=again,
+            json=json,
+            verbose=verbose,
+        )
 
 
 @app.command(short_help="List the runs.")

@@ -1,6 +1,7 @@
 """Where errors end: each becomes one message on stderr and an exit code. Nothing is swallowed.
 
-0 done; 1 failed (an unexpected exception keeps its traceback); 2 bad input; 75 stopped and resumable; 130 Ctrl-C.
+0 done; 1 failed (an unexpected exception keeps its traceback); 2 bad input; 75 stopped and resumable; 130 Ctrl-C. An
+output that nobody reads any more changes none of them.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TextIO
 
 import click
 
 from shoal.cli.app import app
+from shoal.cli.output import GONE
 from shoal.errors import ShoalError
 from shoal.pages.formats import clean
 
@@ -22,12 +26,11 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line (that of the process by default) and return the exit code."""
     _prepare_streams()
-    try:
-        code = _guarded(sys.argv[1:] if words is None else words)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `shoal ls | head -1`: the reader has what it wanted
-        _discard_output()
-        return 0
+    code = _guarded(sys.argv[1:] if words is None else words)
+    lost = _flushed(sys.stdout)
+    if lost is not None:
+        code = code or _unread(lost)
+    _flushed(sys.stderr)
     return code
 
 
@@ -42,11 +45,10 @@ def _guarded(words: Sequence[str]) -> int:
         return _misused(error)
     except click.Abort:
         return _refused("nothing was done", FAILED)
-    except BrokenPipeError:
-        raise
-    except Exception:  # noqa: BLE001 the boundary of the process: the traceback is kept
-        sys.stdout.flush()
-        sys.stderr.write(clean(traceback.format_exc(), keep="\n\t"))
+    except Exception as error:  # noqa: BLE001 the boundary of the process: the traceback is kept
+        if isinstance(error, BrokenPipeError) and (lost := _flushed(sys.stdout)) is not None:
+            return _unread(lost)
+        _say(clean(traceback.format_exc(), keep="\n\t"))
         return FAILED
 
 
@@ -60,8 +62,7 @@ def _invoke(words: Sequence[str]) -> int:
 
 
 def _refused(message: str, code: int) -> int:
-    sys.stdout.flush()
-    sys.stderr.write(f"shoal: {clean(message, keep=chr(10))}\n")
+    _say(f"shoal: {clean(message, keep=chr(10))}\n")
     return code
 
 
@@ -72,20 +73,48 @@ def _misused(error: click.ClickException) -> int:
     return _refused(f"{error.format_message()}\nTry '{place} --help'.", BAD_INPUT)
 
 
+def _unread(error: OSError) -> int:
+    """The exit code where what was to be shown could not be written."""
+    if error.errno in GONE:  # `shoal ls | head -1`: the reader has what it wanted
+        return 0
+    return _refused(f"the output could not be written: {error.strerror}.", FAILED)
+
+
+def _say(text: str) -> None:
+    """Write to stderr, after what is on its way to stdout."""
+    _flushed(sys.stdout)
+    with suppress(OSError):
+        sys.stderr.write(text)
+
+
 def _prepare_streams() -> None:
     """Output never fails for its characters, nor because the process was started without an output."""
-    for name in ("stdout", "stderr"):
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # closed: a file of the run would be opened under this number, and be written to as output
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         stream = getattr(sys, name)
+        if name == "stdin":
+            continue
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 open until the process ends
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
 
-def _discard_output() -> None:
-    """Python flushes stdout once more as it exits: let that go nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+def _flushed(stream: TextIO) -> OSError | None:
+    """Flush a stream; where that cannot be, let what it holds go nowhere and return the error.
+
+    Python flushes it once more as it exits, and would complain.
+    """
     try:
-        os.dup2(nowhere, sys.stdout.fileno())
-    finally:
-        os.close(nowhere)
+        stream.flush()
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
+        return error
+    return None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from shoal.errors import ShoalError
 from shoal.files import to_json
 from shoal.pages.blocks import Block, plain
 from shoal.pages.formats import clean
+
+GONE = (errno.EPIPE, errno.EIO)
+"""The errors of writing where nobody reads any more: the reader of a pipe has left, a terminal was closed."""
 
 
 def on_terminal() -> bool:
@@ -30,7 +35,12 @@ def page(blocks: Sequence[Block]) -> None:
 
 def lines(texts: Iterable[str]) -> None:
     """Print lines."""
-    sys.stdout.write("".join(f"{text}\n" for text in texts))
+    try:
+        sys.stdout.write("".join(f"{text}\n" for text in texts))
+    except OSError as error:
+        if error.errno in GONE:
+            raise
+        raise ShoalError(f"the output could not be written: {error.strerror}.") from error
 
 
 def results(found: Iterable[Mapping[str, Any]]) -> None:

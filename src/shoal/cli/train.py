@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from shoal.assembly import Screen, conduct, import_modules
+from shoal.cli import output, slurm
+from shoal.cli.signals import RESUMABLE
 from shoal.errors import InputError
 from shoal.files import to_json
 from shoal.pages.closing import closing
 from shoal.recipe import Recipe
 from shoal.recipe.compose import DEFAULT_PRESET, compose
 from shoal.store import record
-
-RESUMABLE = 75
 
 
 def run(
@@ -35,14 +37,27 @@ def run(
         folder = conduct(recipe, runs=runs, screen=screen, again=again)
     except Exception:
         if json and screen.run is not None:  # it was started: the result says how it ended
-            print(to_json(record.result(screen.run)), flush=True)
+            _print(record.result(screen.run))
         raise
-    result = record.result(folder)
+    facts = record.read(folder)
+    result = record.result(folder, facts)
     if json:
-        print(to_json(result), flush=True)
+        _print(result)
     if result["status"] == "finished":
-        screen.show(closing(result, record.read(folder)))
-    return 0 if result["status"] == "finished" else RESUMABLE
+        screen.show(closing(result, facts))
+        return 0
+    if said := slurm.requeue(facts.get("stopped") or {}):
+        screen.say(said)
+    return RESUMABLE
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    """Print a result; one that nobody reads does not change how the training ended."""
+    try:
+        print(to_json(result), flush=True)
+    except OSError as error:
+        if error.errno not in output.GONE:
+            raise
 
 
 def split(words: list[str]) -> tuple[str, list[str]]:

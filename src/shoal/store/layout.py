@@ -24,6 +24,7 @@ FILES = frozenset(
         "history.jsonl",
         "lock",
         "recipe.yaml",
+        "reserve",
         "run.json",
         "samples",
         "tensorboard",
@@ -73,6 +74,11 @@ class RunFolder:
     def record(self) -> Path:
         """Status, plan, result and provenance."""
         return self.path / "run.json"
+
+    @property
+    def reserve(self) -> Path:
+        """Room on the disk for the last word in the record; there while the run is trained."""
+        return self.path / "reserve"
 
     @property
     def history(self) -> Path:

@@ -6,6 +6,7 @@ Written only by the process that holds the run's lock, always as a whole file; r
 from __future__ import annotations
 
 import json
+import os
 from typing import Any, cast
 
 from shoal import files
@@ -15,6 +16,8 @@ from shoal.store.layout import SEED, RunFolder
 
 FORMAT = 1
 STATUSES = ("queued", "running", "finished", "failed", "stopped", "killed")
+RESERVE_BYTES = 1 << 16
+"""The least that is reserved: a record takes a few kilobytes."""
 
 
 def read(folder: RunFolder) -> dict[str, Any]:
@@ -53,6 +56,20 @@ def update(folder: RunFolder, **changes: Any) -> dict[str, Any]:
     record["format"] = FORMAT
     files.write_atomic(folder.record, files.to_json(record, indent=1) + "\n")
     return record
+
+
+def reserve(folder: RunFolder) -> None:
+    """Take room on the disk for `conclude`, beside the record: how a run ended is said on a full disk too."""
+    with folder.reserve.open("wb") as file:
+        file.write(os.urandom(max(RESERVE_BYTES, 2 * folder.record.stat().st_size)))  # zeros might take no room
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def conclude(folder: RunFolder, **changes: Any) -> dict[str, Any]:
+    """Write the record for the last time in a training, in the room that was reserved for it, and return it."""
+    folder.reserve.unlink(missing_ok=True)
+    return update(folder, **changes)
 
 
 def status(folder: RunFolder, record: dict[str, Any] | None = None) -> str:

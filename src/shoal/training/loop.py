@@ -11,6 +11,7 @@ Everything that decides *when* is in the agenda, everything that is *computed* i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -19,8 +20,8 @@ from shoal.datasets import START, Batches, Origin, Position, closed
 from shoal.errors import NonFiniteError
 from shoal.training.agenda import Agenda
 from shoal.training.evaluation import as_row
-from shoal.training.interruption import Interrupted, Watched
-from shoal.training.pulse import Pulse
+from shoal.training.interruption import Watched, attentive
+from shoal.training.pulse import Interrupted, Pulse
 from shoal.training.seams import AVERAGED, Callback, Engine, Evaluation, Hypers, Recorder, Row
 
 BLOCK = 1000
@@ -69,15 +70,18 @@ def fit(
     """
     saved = None if due else at  # what was saved before its evaluation is not all there is to save of a step
     with closed(batches.start(at)) as stream:
-        work = zip(_uploaded(engine, hypers, at.step, agenda.total), stream, strict=True)
+        work = zip(_uploaded(engine, hypers, at.step, agenda.total), attentive(stream, pulse), strict=True)
         while due or (at.step < agenda.total and _reason_to_stop(callbacks) is None):
             # 1. steps, until something is due
             done = 0
-            for hyper, batch in islice(work, 0 if due else agenda.following(at.step) - at.step):
-                engine.step(batch, hyper)
-                done += 1
-                if pulse.due():
-                    break
+            with suppress(Interrupted):  # raised while a batch was waited for
+                for hyper, batch in islice(work, 0 if due else agenda.following(at.step) - at.step):
+                    engine.step(batch, hyper)
+                    done += 1
+                    if pulse.due():
+                        break
+            if not (done or due):
+                break
             at, due = _advanced(at, done, batches.per_epoch), False
 
             # 2. a step that was bad ends the run here, before anything of it is kept
@@ -117,6 +121,8 @@ def fit(
     if saved != at:
         _refuse_bad_weights(engine, at)
         recorder.save(engine, at, callbacks)
+    if pulse.asked is not None:
+        return _interrupted(pulse, at)
     early = _reason_to_stop(callbacks)
     return Ending(at, "early stop", early) if early else Ending(at, "budget", "the budget is spent")
 

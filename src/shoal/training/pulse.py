@@ -1,7 +1,8 @@
 """The clock and the signals, as one question that costs a tenth of a microsecond a step.
 
-A signal handler does nothing but set a flag (a second signal ends the process at once); the loop answers at the
-next step boundary by saving and stopping.
+A signal handler sets a flag, which the loop answers at the next step boundary by saving and stopping. Where there is
+nothing to be finished first, while a batch is waited for say, it raises Interrupted as well. A second signal ends the
+process at once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ask to save and stop: Ctrl-C, `kill` and schedulers, and what schedulers send ahead of a time limit."""
 IGNORED = (signal.SIGHUP,)
 """The terminal was closed: training goes on, and its log is in the run's folder."""
+ECHO_SECONDS = 0.5
+"""Signals this close are one: `timeout` and launchers signal a process, and then its whole group."""
+
+
+class Interrupted(BaseException):
+    """The run was asked to stop. No Exception: code that reads data, a user's too, must not take it for an error."""
 
 
 class Pulse:
@@ -34,6 +41,8 @@ class Pulse:
         self.clock = clock
         self.next = clock() + seconds
         self.asked: str | None = None
+        self.waiting = False
+        """Whether a signal raises Interrupted at once, rather than at the next step boundary."""
 
     def due(self) -> bool:
         """Return whether the loop should look up from its steps."""
@@ -51,17 +60,35 @@ class Pulse:
         self.next = float("-inf")
 
     @contextmanager
+    def waited(self) -> Generator[None]:
+        """Let a signal within the block raise Interrupted; one that was caught there is raised at its end."""
+        self.waiting = True
+        try:
+            yield
+        finally:
+            self.waiting = False
+        if self.asked is not None:
+            raise Interrupted(self.asked)
+
+    @contextmanager
     def listening(self) -> Generator[None]:
         """Turn signals into a request; outside the main thread signals are left alone."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        first = 0.0
 
         def handle(number: int, frame: FrameType | None) -> None:
+            nonlocal first
             del frame
-            if self.asked is not None:
+            if self.asked is None:
+                first = self.clock()
+                self.ask(signal.Signals(number).name)
+            elif self.clock() - first > ECHO_SECONDS:
                 os._exit(128 + number)
-            self.ask(signal.Signals(number).name)
+            if self.waiting:
+                self.waiting = False  # what is left on the way out is not to be interrupted once more
+                raise Interrupted(self.asked)
 
         before: dict[Any, Any] = {number: signal.signal(number, handle) for number in SIGNALS}
         before |= {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
