@@ -122,7 +122,9 @@ def verifying(arguments: argparse.Namespace) -> None:
     from shoal.checkpoints import save
     from shoal.store import RunId, create, record
 
-    states = Trained("mlp", arguments.text).states()
+    trained = Trained("mlp", arguments.text)
+    trained.step()  # from then on there are slots
+    states = trained.states()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         run = create(Path(name), RunId("bench", "0" * 32, 0))
         record.update(run, status="finished", signature="0" * 32)
