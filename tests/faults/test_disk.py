@@ -121,7 +121,7 @@ def test_a_limit_on_the_size_of_files_is_said_and_the_run_goes_on_without_it(
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(("which", "what"), [(1, "to the folder of the run"), (2, "a checkpoint of 0.0 MB"), (5, "")])
+@pytest.mark.parametrize(("which", "what"), [(1, "to the folder of the run"), (3, "a checkpoint of 0.0 MB"), (6, "")])
 def test_a_disk_that_breaks_while_a_checkpoint_is_written_fails_the_run_and_keeps_the_one_before(
     which: int,
     what: str,
@@ -130,7 +130,7 @@ def test_a_disk_that_breaks_while_a_checkpoint_is_written_fails_the_run_and_keep
     capsys: pytest.CaptureFixture[str],
     alone: dict[str, bytes],
 ) -> None:
-    """Flushed are the history, two files of state, the manifest and the folder, in this order."""
+    """Flushed are both journals, two files of state, the manifest and the folder, in this order."""
     words, armed, flush = ["train", *QUICK, "--runs", str(tmp_path)], list[int](), os.fsync
 
     def breaking(handle: int) -> None:
