@@ -59,6 +59,16 @@ class OneRow(Line):
         return self.layer(x).mean(0, keepdim=True)
 
 
+class OnlyPredictsInHalf(Line):
+    """As an LSTM on the CPU: in 16 bits there is a kernel for eval mode, and none for training."""
+
+    def forward(self, x: Tensor) -> Any:
+        outputs = super().forward(x)
+        if self.training and outputs.dtype == torch.float16:
+            raise RuntimeError("could not create a primitive")
+        return outputs
+
+
 class Lazy(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -99,6 +109,27 @@ def test_what_does_not_fit_is_said_before_a_folder_is_made(model: Any, loss: Any
     with pytest.raises(RecipeError, match=message):
         shoal.train(model=model, loss=loss, dataset=(X, Y), budget={"steps": 2}, runs=runs, quiet=True)
     assert not runs.exists()
+
+
+def test_a_precision_that_a_model_cannot_be_trained_in_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    message = r"precision = fp16: the model failed in training: RuntimeError: could not create .* Choose another\."
+    with pytest.raises(RecipeError, match=message):
+        train_in("fp16", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+    assert train_in("fp32", tmp_path).status == "finished"
+
+
+def train_in(precision: str, runs: Path) -> shoal.Run:
+    budget = {"steps": 2}
+    return shoal.train(
+        model=OnlyPredictsInHalf,
+        dataset=(X, Y),
+        precision=precision,
+        budget=budget,
+        runs=runs,
+        device="cpu",
+        quiet=True,
+    )
 
 
 def test_the_trial_leaves_the_first_batch_to_training(tmp_path: Path) -> None:

@@ -74,3 +74,5 @@ def test_a_schedule_of_what_an_optimizer_lacks_is_refused_with_what_it_has() -> 
         optim.writers(optimizer, ["lr", "momentum"])
     with pytest.raises(RecipeError, match=message):
         optim.base_value(optimizer, "momentum")
+    with pytest.raises(RecipeError, match=r"schedules\.momentum: adagrad has no momentum"):
+        optim.base_value(optimizer, "momentum", called="adagrad")

@@ -181,7 +181,9 @@ class Workshop:
         """What schedules multiply, and whether the optimizer averages by itself; its slots are not kept."""
         recipe = self.effective
         optimizer = optim.build(recipe.optimizer, self.model, self.device)
-        return {name: optim.base_value(optimizer, name) for name in scheduled(recipe)}, optim.is_averaging(optimizer)
+        return {
+            name: optim.base_value(optimizer, name, called=recipe.optimizer.name) for name in scheduled(recipe)
+        }, optim.is_averaging(optimizer)
 
     @property
     def averages(self) -> bool:

@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from shoal.assembly.notebook import NotebookBar, in_notebook
-from shoal.pages.formats import clean
+from shoal.pages.formats import clean, measure
 from shoal.pages.splits import AVERAGED
 from shoal.store import RunFolder
 
@@ -186,7 +186,7 @@ class Screen:
         for name, value in row.items():
             if name in ("step", "epoch"):
                 continue
-            text = f"{value:.4g}" if name == "lr" else f"{value:.4f}"
+            text = f"{value:.4g}" if name == "lr" else measure(value)
             beside = name.replace(f"{AVERAGED}.", ".", 1)
             if beside != name and beside in cells:
                 cells[beside] += f" avg {text}"

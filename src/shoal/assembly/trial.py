@@ -1,12 +1,14 @@
 """A trial of code that is not Shoal's own: the first batch through model, loss and metrics, before anything is written.
 
 A forward that is missing, or shapes that do not fit, are found here and not after a folder was made. In eval mode and
-without gradients; the caller keeps the random state. Shipped parts are tested against each other and need no trial.
+without gradients; what is computed in fewer bits is tried in training mode too, on a copy, for some layers lack it only
+there. The caller keeps the random state. Shipped parts are tested against each other and need no trial.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +20,7 @@ from shoal.datasets.stream_batches import read
 from shoal.errors import RecipeError, ShoalError, TrainingError, place_of, said
 from shoal.tasks import Task, check_loss
 from shoal.training.precision import Precision, as_float32, autocasting
+from shoal.training.trial import NotRecordableError, double
 from shoal.training.weights import evaluating
 
 T = TypeVar("T")
@@ -29,6 +32,8 @@ def attempt(
     """Raise RecipeError where the model cannot take a batch (inputs, targets), or the loss and metrics its outputs."""
     inputs, targets = batch[0].to(device), batch[1].to(device)
     computed = "" if precision == "fp32" else f" in {precision}"
+    if precision in ("bf16", "fp16"):
+        _attempt_in_training(model, inputs, precision, device)
     with torch.no_grad(), evaluating(model):
         with autocasting(precision, device):
             outputs: Any = _run(
@@ -41,6 +46,12 @@ def attempt(
         _check_loss(_run(lambda: task.loss(outputs, targets), f"the loss failed {fed}", wide), len(inputs))
         for name, metric in task.metrics.items():
             _run(lambda: metric.statistics(outputs, targets), f"the metric {name} failed {fed}", wide)  # noqa: B023 called now
+
+
+def _attempt_in_training(model: nn.Module, inputs: Tensor, precision: Precision, device: torch.device) -> None:
+    with suppress(NotRecordableError), torch.no_grad(), autocasting(precision, device):  # it may refuse to be copied
+        copied = double(model).train()
+        _run(lambda: copied(inputs), f"precision = {precision}: the model failed in training", " Choose another.")
 
 
 def first_batch(data: Data, size: int, *, skips: bool = False) -> tuple[Tensor, Tensor]:

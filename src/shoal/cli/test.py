@@ -8,7 +8,7 @@ from pathlib import Path
 from shoal.assembly import import_modules, test_run
 from shoal.cli import output
 from shoal.errors import InputError, nearest
-from shoal.pages.formats import clean
+from shoal.pages.formats import clean, measure
 from shoal.recipe.compose import override
 from shoal.store import record, resolve
 
@@ -38,5 +38,5 @@ def run(name: str, words: list[str], *, runs: Path, modules: list[str], json: bo
     metrics = {clean(name): value for name, value in found.metrics.items()}
     width = max(map(len, metrics))
     output.lines([f"{clean(folder.label)}, measured again: {whose}"])
-    output.lines(f"  {name:<{width}}  {value:.4f}" for name, value in metrics.items())
+    output.lines(f"  {name:<{width}}  {measure(value)}" for name, value in metrics.items())
     return 0

@@ -23,7 +23,8 @@ SCHEDULABLE = ("lr", "momentum", "weight_decay")
 MULTIPLIERS = {"lr": "lr_multiplier", "weight_decay": "decay_multiplier"}
 """Entries of a group that multiply a scheduled value, where the group has them."""
 FIXED: Mapping[str, tuple[str, ...]] = {"schedule_free": ("momentum",), "lbfgs": ("momentum", "weight_decay")}
-"""What an entry has no use for when it changes: schedule-free's average is computed with one momentum throughout."""
+"""What an entry has no use for when it changes."""
+REASONS = {("schedule_free", "momentum"): ": its average is computed with one momentum throughout"}
 
 
 def writers(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> list[Writer]:
@@ -31,10 +32,10 @@ def writers(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> list[Writ
     return [_writer(optimizer, name) for name in names]
 
 
-def base_value(optimizer: torch.optim.Optimizer, name: str) -> float:
+def base_value(optimizer: torch.optim.Optimizer, name: str, *, called: str | None = None) -> float:
     """Return the value that the optimizer was built with, which a schedule multiplies.
 
-    Raises RecipeError where the optimizer has no such hyperparameter.
+    Raises RecipeError where the optimizer, `called` so in the recipe, has no such hyperparameter.
 
     >>> base_value(torch.optim.AdamW([torch.zeros(1)], betas=(0.8, 0.99)), "momentum")
     0.8
@@ -42,7 +43,8 @@ def base_value(optimizer: torch.optim.Optimizer, name: str) -> float:
     found = {candidate: _default(optimizer, candidate) for candidate in SCHEDULABLE}
     value = found.get(name)
     if value is None:
-        raise _lacking(name, type(optimizer).__name__, [known for known in SCHEDULABLE if found[known] is not None])
+        there = [known for known in SCHEDULABLE if found[known] is not None]
+        raise _lacking(name, called or type(optimizer).__name__, there)
     return value
 
 
@@ -72,7 +74,7 @@ def _key(part: OptimizerPart, name: str) -> str | None:
 
 def _lacking(name: str, optimizer: str, there: Iterable[str]) -> RecipeError:
     return RecipeError(
-        f"schedules.{name}: {optimizer} has no {name} to schedule; it has: "
+        f"schedules.{name}: {optimizer} has no {name} to schedule{REASONS.get((optimizer, name), '')}; it has: "
         f"{', '.join(there) or 'none of ' + ', '.join(SCHEDULABLE)}. "
         f"Leave out schedules.{name}, or choose another optimizer."
     )

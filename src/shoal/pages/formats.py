@@ -49,6 +49,15 @@ def number(value: Any) -> str:
     return f"{value:,.{max(0, 3 - int(math.log10(rounded)))}f}"
 
 
+def measure(value: float) -> str:
+    """Return a metric with four decimals, so that those of many lines stand under each other; a huge one is short.
+
+    >>> [measure(v) for v in (0.98611, 12.0, 1.5e29, float("nan"))]
+    ['0.9861', '12.0000', '1.5e+29', 'nan']
+    """
+    return f"{value:.4f}" if abs(value) < 1e6 or not math.isfinite(value) else f"{value:.4g}"
+
+
 def count(value: int | None) -> str:
     """Return a whole number with thousands apart.
 
