@@ -193,6 +193,28 @@ def test_a_manifest_that_states_other_sizes_is_refused_before_its_files_are_read
         assert "bytes, expected" in outcome.message or "does not say the size of 'engine.pt'" in outcome.message
 
 
+def test_a_file_that_is_as_large_as_stated_is_one_sentence_where_there_is_no_memory_for_it(checkpoints: Path) -> None:
+    folder = checkpoints / "step-00000020"
+    os.truncate(folder / "engine.pt", 1 << 40)
+    rewrite(folder, lambda manifest: manifest["files"]["engine.pt"].update(size=1 << 40))
+    outcome = limited(lambda: newest(checkpoints))
+    assert outcome.error == "OutOfMemoryError"
+    assert "step-00000020: there was not enough memory left to load its 1,099,512 MB." in outcome.message
+
+
+@pytest.mark.parametrize("file", ["engine.pt", "manifest.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(file: str, checkpoints: Path) -> None:
+    folder = checkpoints / "step-00000020"
+    rewrite(folder, lambda manifest: manifest["files"]["engine.pt"].update(size=0))
+    (folder / file).unlink()
+    os.mkfifo(folder / file)
+    loaded = newest(checkpoints)
+    assert loaded is not None
+    assert loaded.step == 10
+    (reason,) = loaded.passed_over.values()
+    assert reason.startswith(f"{folder / file}: ")
+
+
 def test_a_manifest_that_is_far_too_large_or_deep_is_not_read(checkpoints: Path) -> None:
     manifest = checkpoints / "step-00000020" / "manifest.json"
     os.truncate(manifest, 1 << 40)

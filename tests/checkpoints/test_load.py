@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from shoal.checkpoints import damage, load, newest, save, set_aside
 from shoal.checkpoints.save import checksum
-from shoal.errors import CheckpointError
+from shoal.errors import CheckpointError, OutOfMemoryError
 
 FILES = ["engine.pt", "callbacks.pt", "manifest.json"]
 
@@ -223,12 +223,15 @@ def test_a_file_of_another_size_is_not_even_read(checkpoints: Path, monkeypatch:
     assert "1,099,511,627,776 bytes, expected" in str(damage(path.parent))
 
 
-def test_running_out_of_memory_is_no_damage(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: not enough memory: you tried")])
+def test_running_out_of_memory_is_no_damage(
+    error: Exception, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise MemoryError
+        raise error
 
     monkeypatch.setattr(torch, "load", fail)
-    with pytest.raises(MemoryError):
+    with pytest.raises(OutOfMemoryError, match=r"step-00000020: there was not enough memory left to load its 0 MB"):
         newest(checkpoints)
 
 

@@ -19,7 +19,7 @@ import torch
 from torch.torch_version import TorchVersion
 
 from shoal.checkpoints.names import check_archive
-from shoal.errors import CheckpointError
+from shoal.errors import CheckpointError, OutOfMemoryError, ran_out
 from shoal.store.checkpoint_files import candidates, manifest_of, matching, paths_of
 
 SAFE = TorchVersion("2.10")
@@ -73,10 +73,21 @@ def newest(checkpoints: Path) -> Loaded | None:
 
 
 def load(folder: Path) -> Loaded:
-    """Return one checkpoint; raises CheckpointError naming the file that is damaged and how."""
+    """Return one checkpoint; raises CheckpointError naming the file that is damaged and how.
+
+    Raises OutOfMemoryError where there is no memory for it, which says nothing against it: the one before is not meant.
+    """
     _check_torch()
     manifest = manifest_of(folder)
-    states = {path.stem: _deserialise(path, _read(path, stated)) for path, stated in paths_of(folder, manifest).items()}
+    paths = paths_of(folder, manifest)
+    try:
+        states = {path.stem: _deserialise(path, _read(path, stated)) for path, stated in paths.items()}
+    except MemoryError as error:
+        size = sum(path.stat().st_size for path in paths)
+        raise OutOfMemoryError(
+            f"{folder}: there was not enough memory left to load its {size / 1e6:,.0f} MB. It was left as it is: free "
+            "memory, or go on where there is more."
+        ) from error
     return Loaded(folder, int(manifest["step"]), manifest, states)
 
 
@@ -103,8 +114,8 @@ def _deserialise(path: Path, data: bytes) -> Any:
     try:
         check_archive(data)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
     except Exception as error:  # torch raises what it meets: RuntimeError, UnpicklingError, EOFError, KeyError
+        if ran_out(error):
+            raise MemoryError from error
         reason = (str(error).splitlines() or [""])[0]
         raise CheckpointError(f"{path}: cannot be loaded ({type(error).__name__}: {reason}).") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -78,6 +79,8 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 
 
 def _short(path: Path) -> bytes:
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        raise ValueError("it is no file")
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
@@ -99,11 +102,11 @@ def paths_of(folder: Path, manifest: Mapping[str, Any]) -> dict[Path, Mapping[st
         if type(known.get("size")) is not int:
             raise CheckpointError(f"{folder / MANIFEST}: does not say the size of {name!r}.")
         try:
-            size = path.stat().st_size
+            there = path.stat()
         except OSError as error:
             raise CheckpointError(f"{path}: {error.strerror}.") from error
-        if size != known["size"]:
-            raise CheckpointError(f"{path}: {size:,} bytes, expected {known['size']:,}.")
+        if there.st_size != known["size"] or not stat.S_ISREG(there.st_mode):
+            raise CheckpointError(f"{path}: {there.st_size:,} bytes, expected a file of {known['size']:,}.")
         found[path] = known
     return found
 
