@@ -2,7 +2,8 @@
 
 Each measurement is a process of its own, which imports torch, reads the gzipped files of MNIST, trains one epoch of
 784-256-10 and evaluates; its peak resident memory is what the system says at its end. Shoal also checks the recipe,
-digests the data, makes the run's folder, evaluates twice, saves checkpoints and sample predictions.
+digests the data, makes the run's folder, evaluates twice, saves checkpoints and sample predictions. Both run once
+before anything is counted, for the first import of a package compiles it.
 
     python bench/process.py [--repeats 5] [--mnist DIR] [--json]
 """
@@ -48,7 +49,8 @@ with torch.no_grad():
 def measured(command: list[str]) -> tuple[float, float]:
     """Run a command; return its seconds and its peak resident memory in MB."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    written = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=written)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -66,15 +68,15 @@ def main() -> None:
     if not Path(arguments.mnist).is_dir():
         sys.exit(f"skipped: there is no folder {arguments.mnist}")
     taken: dict[str, list[tuple[float, float]]] = {"hand": [], "shoal": []}
-    for _ in range(arguments.repeats):
+    for _ in range(arguments.repeats + 1):
         taken["hand"].append(measured([sys.executable, "-c", BY_HAND, arguments.mnist]))
         with tempfile.TemporaryDirectory() as runs:
             words = ["mnist_mlp", f"dataset.path={arguments.mnist}", "budget.epochs=1", "--runs", runs]
             taken["shoal"].append(measured([sys.executable, "-m", "shoal", "train", *words]))
     for number, unit in enumerate(("s", "MB")):
-        base = statistics.median(row[number] for row in taken["hand"])
+        base = statistics.median(row[number] for row in taken["hand"][1:])
         for contender, rows in taken.items():
-            values = [row[number] for row in rows]
+            values = [row[number] for row in rows[1:]]
             median, spread = statistics.median(values), f"{min(values):.1f}-{max(values):.1f}"
             row = {"case": f"mnist_mlp {unit}", "contender": contender, "median": median, "ratio": median / base}
             text = f"mnist_mlp  {contender:<6} {median:7.1f} {unit:<2}  {spread:>13}  {median - base:+7.1f} {unit}"

@@ -232,7 +232,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, float
     taken = {"eager": 1e-3, "captured": 5e-4}
     monkeypatch.setenv("SHOAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(stepping, "FEW_STEPS", 1)
-    monkeypatch.setattr(stepping, "is_short", lambda _: False)
+    monkeypatch.setattr(stepping, "is_short", lambda *_: False)
     monkeypatch.setattr(stepping, "step_seconds", lambda *_: taken["eager"])
     monkeypatch.setattr(stepping, "recorded_seconds", lambda step: taken[step.execution])
     return taken
@@ -267,11 +267,11 @@ def test_a_training_too_short_to_measure_says_nothing_of_it(tmp_path: Path) -> N
 def test_a_training_with_too_little_work_is_remembered_and_says_nothing_of_it(
     tmp_path: Path, measured: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stepping, "is_short", lambda seconds: seconds < 1.0)
+    monkeypatch.setattr(stepping, "is_short", lambda eager, steps, _: eager * steps < 1.0)
     folder, said = train(tmp_path)
     assert "execution:" not in said
     assert "execution: eager; 0.0 s of work is too little to gain from" in folder.log.read_text()
-    monkeypatch.setattr(stepping, "is_short", lambda _: False)  # as for a seed that finds the machine a little slower
+    monkeypatch.setattr(stepping, "is_short", lambda *_: False)  # as for a seed that finds the machine a little slower
     again, _ = train(tmp_path, "seed=1")
     assert record.read(again)["plan"] == record.read(folder)["plan"]
 

@@ -147,13 +147,21 @@ def test_what_one_seed_took_the_others_take() -> None:
     assert chosen(first.measured, 4_000).execution == "captured"  # another order of magnitude
 
 
-def test_little_work_has_to_be_worth_what_is_imported_to_record_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("eager", "parameters", "imported", "alone"),
+    [(1e-3, 4, 4.0, 4.0), (1e-3, 10, 8.6, 4.0), (40e-3, 20, 50.0, 20.0)],
+    ids=["small", "of more parameters", "of long steps"],
+)
+def test_little_work_has_to_be_worth_what_looking_takes(
+    eager: float, parameters: int, imported: float, alone: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`imported`, `alone`: seconds of work from which it is, with what is imported to record a step, and without."""
     monkeypatch.delitem(sys.modules, "torch._inductor", raising=False)
-    assert is_short(11.9)
-    assert not is_short(12.1)
+    assert is_short(eager, round(0.98 * imported / eager), parameters)
+    assert not is_short(eager, round(1.02 * imported / eager), parameters)
     monkeypatch.setitem(sys.modules, "torch._inductor", torch)
-    assert is_short(3.9)
-    assert not is_short(4.1)
+    assert is_short(eager, round(0.98 * alone / eager), parameters)
+    assert not is_short(eager, round(1.02 * alone / eager), parameters)
 
 
 def test_that_a_training_was_short_is_remembered() -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from shoal.training.operations import Returned, Timed, timed
+from shoal.training.operations import Returned, Timed, heavy_share, timed
 from shoal.training.phases import phase
 
 WEIGHT, INPUTS = torch.ones(3, 2), torch.ones(4, 2)
@@ -52,6 +53,12 @@ def test_a_branch_lists_its_operations_under_its_own_names() -> None:
     assert [operation.operation for operation in where_not] == ["_to_copy"]
     assert all(operation.seconds is None for operation in where)
     assert cond.seconds
+
+
+def test_the_share_of_what_is_heavy_is_of_what_is_replayed() -> None:
+    small, heavy = Timed("a", "aten.add", (), (), 3e-6), Timed("b", "aten.mm", (), (), 1e-6)
+    once = Timed("c", "aten.mm", (), (), 1.0, replayed=False)
+    assert heavy_share([small, heavy, once]) == pytest.approx(0.25)
 
 
 def test_matrix_products_are_heavy() -> None:

@@ -37,6 +37,7 @@ from shoal.training.execution import (
 from shoal.training.guard import Guard, Policy
 from shoal.training.meter import Meter
 from shoal.training.objective import Objective
+from shoal.training.operations import heavy_share
 from shoal.training.recorded import RecordedStep, Recording
 from shoal.training.seams import Hypers
 from shoal.training.solo import generators
@@ -177,11 +178,11 @@ class Stepping:
                 self._release(reason)
                 say(f"the step cannot be captured: {reason}. It runs eagerly.")
                 return Choice("eager", threads, "eager; nothing else was measured")
-            if is_short(eager * left):
+            if is_short(eager, left, sum(1 for _ in self.model.parameters())):
                 return chosen(Measured(threads, eager=eager).decided("eager", left), left)
             measured = self._measured(eager, left, trial, made)
         if measured.taken_for(left) is None and measured.compiled is None and worth_compiling(measured, left):
-            measured = self._with_compiled(measured, made)
+            measured = self._with_compiled(measured, made, left)
         return chosen(measured, left, ready="compiled" in made)
 
     def _release(self, reason: BaseException) -> None:
@@ -218,7 +219,7 @@ class Stepping:
                 taken = compared(looks, seconds=LOOKING_SHARE * eager * left)
                 threads, _ = min(taken, key=taken.__getitem__)
                 torch.set_num_threads(threads)
-                heavy = sum(operation.seconds or 0.0 for operation in captured.operations() if operation.heavy)
+                share = heavy_share(captured.operations())
         except NotRecordableError as reason:
             torch.set_num_threads(started)
             made.clear()
@@ -227,21 +228,27 @@ class Stepping:
             return Measured(started, eager=eager, refused=str(reason))
         seconds, eager = taken[threads, "captured"], taken[threads, "eager"]
         nodes = len(captured.graph.graph.nodes)
-        return Measured(threads, eager=eager, captured=seconds, heavy=min(heavy, seconds), nodes=nodes)
+        return Measured(threads, eager=eager, captured=seconds, heavy=share * seconds, nodes=nodes)
 
-    def _with_compiled(self, measured: Measured, made: dict[str, Step]) -> Measured:
+    def _with_compiled(self, measured: Measured, made: dict[str, Step], left: int) -> Measured:
+        """Compile, and measure it; what is captured takes turns with it, for a machine's speed drifts meanwhile."""
         missing = no_compiler() if self.device.type == "cpu" else None
         if missing is not None:
             return replace(measured, not_compiled=missing)
         try:
             compiled = self.recorded("compiled")
+            steps = {"compiled": compiled, "captured": made.get("captured")}
+            looks = {
+                name: partial(recorded_seconds, step) for name, step in steps.items() if isinstance(step, RecordedStep)
+            }
             with rng.preserved(), attempted():
-                seconds = recorded_seconds(compiled)
+                taken = compared(looks, seconds=LOOKING_SHARE * measured.best[1] * left)
         except (NotRecordableError, NotCompilableError) as reason:
             self._release(reason)
             return replace(measured, not_compiled=str(reason))
         made["compiled"] = compiled
-        return replace(measured, compiled=seconds, compile_seconds=compiled.compile_seconds)
+        measured = replace(measured, compiled=taken["compiled"], compile_seconds=compiled.compile_seconds)
+        return measured.captured_now(taken["captured"]) if "captured" in taken else measured
 
 
 def calibration(batches: Batches) -> Iterator[torch.Tensor]:

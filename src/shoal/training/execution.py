@@ -24,16 +24,22 @@ FEW_STEPS = 200
 EXECUTIONS = ("eager", "captured", "compiled")
 SHORT_SECONDS = 4.0
 """... nor is one of less than so much eager work."""
-IMPORT_SECONDS = 4.0
+IMPORT_SECONDS = 1.5
 """What torch imports before it records a step takes, once a process; an eager one needs none of it."""
+RECORD_SECONDS_A_PARAMETER = 0.09
+"""What recording a step twice takes, roughly, for each of the model's parameters (`bench/auto.py`)."""
+LOOKING_STEPS = 30
+"""Steps, about, that the first looks at executions take."""
+SPARE_SECONDS, SPARE_SHARE = 2.0, 0.05
+"""What looking may take where it gains nothing: so many seconds, and so much of the work that is left."""
 MEASURE_SECONDS = 0.12
 WARM_UP = 3
 CLEARLY = 0.95
 """What is measured to take more than this share of the time is not faster for certain."""
 COMPILE_SECONDS, COMPILE_SECONDS_A_NODE = 15.0, 0.08
 """What compiling takes, roughly, before it has been measured (`bench/step.py`, with inductor's cache empty)."""
-LOOKING_SHARE = 0.03
-"""What looking may take before there is no third look, as a share of the work that is left."""
+LOOKING_SHARE = 0.02
+"""What looking may take before there is no look more, as a share of the work that is left."""
 AGAIN = (1.6, 1.2)
 """How far from the best, as a share of it, what is looked at a second and a third time may be."""
 SAVED_SHARE = 0.5
@@ -86,6 +92,12 @@ class Measured:
         alike = self.taken is not None and 0 < steps < 10 * self.steps and self.steps < 10 * steps
         return self.taken if alike else None
 
+    def captured_now(self, seconds: float) -> Measured:
+        """Return the measurements at the machine's present speed, at which a captured step takes so many seconds."""
+        assert self.captured is not None
+        slower = seconds / self.captured
+        return replace(self, captured=seconds, eager=(self.eager or 0.0) * slower, heavy=self.heavy * slower)
+
     @property
     def short(self) -> bool:
         """Whether nothing but an eager step was measured, for its work is too little to gain from."""
@@ -118,14 +130,18 @@ class Choice:
     measured: Measured | None = None
 
 
-def is_short(seconds: float) -> bool:
-    """Return whether so much eager work is too little to gain from: what is imported to record may cost more.
+def is_short(eager: float, steps: int, parameters: int) -> bool:
+    """Return whether steps that take `eager` seconds each are too little work to gain from: looking may cost more.
 
-    >>> is_short(SHORT_SECONDS / 2), is_short(60.0)
-    (True, False)
+    `parameters` is the number of the model's parameters, as tensors.
+
+    >>> is_short(1e-3, 2_000, 4), is_short(1e-3, 60_000, 4), is_short(0.04, 400, 60)
+    (True, False, True)
     """
-    ready = "torch._inductor" in sys.modules
-    return seconds < SHORT_SECONDS + (0.0 if ready else IMPORT_SECONDS / SAVED_SHARE)
+    imports = 0.0 if "torch._inductor" in sys.modules else IMPORT_SECONDS
+    looking = imports + RECORD_SECONDS_A_PARAMETER * parameters + LOOKING_STEPS * eager
+    work = eager * steps
+    return work < SHORT_SECONDS or looking > SPARE_SECONDS + SPARE_SHARE * work
 
 
 def worth_compiling(measured: Measured, steps: int) -> bool:
@@ -200,12 +216,12 @@ def seconds_a_step(perform: Callable[[int], None], device: torch.device) -> floa
 def compared(looks: Mapping[K, Callable[[], float]], *, seconds: float) -> dict[K, float]:
     """Return the seconds of each, the least of several looks in turns, for a machine may be busy during one of them.
 
-    What is far from the best is not looked at again, and nothing a third time once that has taken so many seconds.
+    What is far from the best is not looked at again, and nothing is once that has taken so many seconds.
     """
     began = time.perf_counter()
     taken = {key: look() for key, look in looks.items()}
-    for number, share in enumerate(AGAIN):
-        if number and time.perf_counter() - began > seconds:
+    for share in AGAIN:
+        if time.perf_counter() - began > seconds:
             break
         least = min(taken.values())
         near = [key for key, seconds in taken.items() if seconds <= share * least]

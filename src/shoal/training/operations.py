@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -92,6 +92,16 @@ class _Timer(fx.Interpreter):
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
+
+
+def heavy_share(operations: Iterable[Timed]) -> float:
+    """Return the share of a step that heavy operations take; all were timed together, at one speed of the machine.
+
+    >>> heavy_share([])
+    0.0
+    """
+    seconds = [(operation.heavy, operation.seconds or 0.0) for operation in operations if operation.replayed]
+    return sum(each for heavy, each in seconds if heavy) / (sum(each for _, each in seconds) or 1.0)
 
 
 def timed(
