@@ -37,6 +37,15 @@ def train(runs: Path, *words: Any, **settings: Any) -> shoal.Run:
     return shoal.train(*words, runs=runs, quiet=True, **given)
 
 
+def test_keys_of_a_mapping_are_those_of_the_object_that_is_passed_beside_it(tmp_path: Path) -> None:
+    dataset: Any = train(tmp_path, {"dataset.normalise": False}).recipe.dataset
+    assert dataset.normalise is False
+    replaced: Any = train(tmp_path, {"dataset": "digits", "dataset.normalise": False}).recipe.dataset
+    assert (replaced.name, replaced.normalise) == ("arrays", True)
+    with pytest.raises(RecipeError, match=r"unknown key dataset\.normalize: did you mean dataset\.normalise\?"):
+        train(tmp_path, {"dataset.normalize": False})
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

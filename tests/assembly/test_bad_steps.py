@@ -117,6 +117,21 @@ def test_stop_names_the_examples_keeps_the_weights_and_fails_alike_again(
     assert same(run, before)
 
 
+def test_more_skips_in_a_row_than_the_limit_are_told_where_they_end_the_run(tmp_path: Path) -> None:
+    keys = {"optimizer.name": "sgd", "optimizer.lr": 1e30, "guard.action": "skip", "guard.limit": 2}
+    told = r"\d+ updates had been left out, too many of them in a row \(guard\.limit\)"
+    with pytest.raises(NonFiniteError, match=told):
+        shoal.train("digits_mlp", {**keys, "budget.epochs": 1}, runs=tmp_path, quiet=True)
+
+
+def test_a_valid_loss_that_is_no_number_is_said_once(tmp_path: Path) -> None:
+    keys = {"optimizer.name": "sgd", "optimizer.lr": 1e20, "schedules.lr": "constant", "execution": "eager"}
+    run = shoal.train("digits_mlp", {**keys, "budget.steps": 1}, runs=tmp_path, quiet=True)
+    assert run.status == "finished"
+    assert run.metrics["valid.loss"] is None
+    assert (run.folder / "train.log").read_text().count("valid.loss is nan at step 1: the weights are finite") == 1
+
+
 @pytest.mark.parametrize("execution", ["eager", "captured"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_skip_leaves_out_one_update_and_says_which(tmp_path: Path, kind: str, execution: str) -> None:

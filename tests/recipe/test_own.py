@@ -57,12 +57,12 @@ def test_annotated_parameters_become_keys() -> None:
     ("keys", "message"),
     [
         ({}, "model.width is missing, and it has no default: parameter of annotated."),
-        ({"width": True}, "model.width = True: expected a whole number"),
+        ({"width": True}, "model.width = true: expected a whole number"),
         ({"width": 1, "rate": "1"}, "model.rate = '1': expected a number"),
         ({"width": 1, "flag": 1}, "model.flag = 1: expected true or false"),
         ({"width": 1, "kind": "c"}, "model.kind = 'c': expected one of: a, b"),
         ({"width": 1, "sizes": [1, True]}, "model.sizes = [1, True]: expected list of whole numbers"),
-        ({"width": 1, "limit": True}, "model.limit = True: expected a number"),
+        ({"width": 1, "limit": True}, "model.limit = true: expected a number"),
         ({"width": 1, "widht": 1}, "unknown key model.widht: did you mean model.width?"),
     ],
 )

@@ -73,7 +73,7 @@ def test_parsing_leaves_its_argument_alone() -> None:
         ({"best": 3}, "best = 3: expected keys below it, such as best.metric=...: which weights to keep."),
         ({"schedules": None}, "schedules = null: expected keys below it, such as schedules.lr=...: "),
         ({"optimizer": {"lr": -1}}, "optimizer.lr = -1: expected a number greater than 0: learning rate."),
-        ({"optimizer": {"lr": True}}, "optimizer.lr = True: expected a number: learning rate."),
+        ({"optimizer": {"lr": True}}, "optimizer.lr = true: expected a number: learning rate."),
         ({"optimizer": {"lr": "0.1"}}, "optimizer.lr = '0.1': expected a number: learning rate."),
         ({"optimizer": {"momentum": 1}}, "optimizer.momentum = 1: expected a number less than 1: momentum."),
         (
@@ -87,7 +87,8 @@ def test_parsing_leaves_its_argument_alone() -> None:
         ({"device": 0}, "device = 0: expected text (quote it if it looks like a number: \"'007'\"): "),
         ({"precision": "fp64"}, "precision = 'fp64': expected one of: fp32, tf32, bf16, fp16: arithmetic of the step"),
         ({"model": {"norm": "grop"}}, "model.norm = 'grop': expected one of: none, batch, group: "),
-        ({"budget": {"epochs": 1, "steps": 2}}, "expected epochs or steps, not both"),
+        ({"budget": {"epochs": 1, "steps": 2}}, "budget = {epochs: 1, steps: 2}: expected epochs or steps, not both"),
+        ({"batch_size": "half"}, "batch_size = 'half': expected a whole number of at least 1, or all"),
         ({"name": "../x"}, "name '../x' cannot name a folder: "),
         ({"name": "a" * 300}, "(300 characters)' cannot name a folder: "),
         ({1: 2}, "recipe: expected keys that are text."),

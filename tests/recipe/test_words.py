@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 import pytest
@@ -54,4 +55,4 @@ def test_a_value_is_cut_where_it_is_long_or_deep(value: Any) -> None:
 
 @given(st.none() | st.booleans() | st.integers(-1000, 1000) | st.text(max_size=7))
 def test_a_short_value_is_shown_whole(value: Any) -> None:
-    assert shown(value) == ("null" if value is None else repr(value))
+    assert shown(value) == (json.dumps(value) if value is None or isinstance(value, bool) else repr(value))

@@ -193,8 +193,8 @@ def test_a_device_that_fails_the_probe_is_refused_with_what_happened(
         check_precision(name, CPU)
     other = "fp16" if name == "bf16" else "bf16"
     assert str(caught.value) == (
-        f"precision = {name}: {name_of(CPU)} cannot train in it: no kernel for such numbers. Choose precision=fp32, or "
-        f"try {other}."
+        f"precision = {name}: {name_of(CPU)} cannot compute in it: no kernel for such numbers. "
+        f"Choose precision=fp32, or try {other}."
     )
 
 

@@ -53,7 +53,7 @@ def train(
     data = _base(recipe, folder)
     if loss is not None and task is None and "task" not in data:
         parts["task"] = {"name": "external", "source": qualified_name(loss, "loss")}
-    changes = {**parts, **settings, **(overrides or {})}
+    changes = {**_of_objects(recipe, parts), **parts, **settings, **(overrides or {})}
     full = parse(apply(data, list(_flat(changes).items()), config_dir=folder))
     location = conduct(full, objects, runs=Path(runs), screen=Screen(quiet=quiet), again=again)
     return Run(location, objects)
@@ -69,6 +69,13 @@ def _base(recipe: str | Recipe | Mapping[str, Any] | None, config_dir: Path | No
     if not isinstance(recipe, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RecipeError(f"expected a preset's name, a shoal.Recipe or a mapping of keys, found {recipe!r}.")
     return apply({}, list(_flat(recipe).items()), config_dir=config_dir)
+
+
+def _of_objects(recipe: str | Recipe | Mapping[str, Any] | None, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a mapping that were written for what is passed beside it: it names nothing in its place."""
+    flat = _flat(recipe) if isinstance(recipe, Mapping) else {}
+    named = {key.removesuffix(".name") for key in flat}
+    return {key: value for key, value in flat.items() if key.split(".")[0] in parts.keys() - named}
 
 
 def _flat(changes: Mapping[str, Any]) -> dict[str, Any]:

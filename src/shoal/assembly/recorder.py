@@ -7,6 +7,7 @@ checkpoint records how long both were; resuming cuts them back to that, so no ro
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -76,6 +77,7 @@ class RunRecorder:
         self.startup = 0.0
         self.before = 0.0
         self.mark = (0, self.began)
+        self.lost = False
 
     def resume(
         self, engine: Engine, callbacks: Sequence[Callback], decisions: Sequence[Decision] = ()
@@ -144,11 +146,23 @@ class RunRecorder:
             self.last = line
             self.screen.row(line)
             self.to_board(lambda line=line, timed=timed: self._copy(line, timed))
+            self._tell_of_loss(line)
         news = self.left_out.news()
         if news:
             record.update(self.folder, left_out=self.left_out.plain())
         for sentence in news:
             self.screen.say(sentence)
+
+    def _tell_of_loss(self, line: Mapping[str, Any]) -> None:
+        """Say once that a loss that was measured is no number: only those of training end a run."""
+        lost = [name for name in line if name.endswith(".loss") and not math.isfinite(line[name])]
+        if lost and not self.lost:
+            self.lost = True
+            self.screen.say(
+                f"{lost[0]} is {line[lost[0]]} at step {line['step']:,}: the weights are finite, what the model makes "
+                "of those examples is not. Usually the weights have become too large (lower optimizer.lr); otherwise "
+                "look at the examples of that split, and for a logarithm, square root or division in model and loss."
+            )
 
     def skipped(self, run: int, skips: Skips, origin: Origin | None) -> None:
         """Record which updates were left out, and say so."""

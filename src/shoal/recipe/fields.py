@@ -58,7 +58,7 @@ def _real(value: Any) -> Any:
 def _batch_size(value: Any) -> Any:
     if value == "all":
         return value
-    number = _integer(value)
+    number = 0 if isinstance(value, str) else _integer(value)
     if number < 1:
         raise ValueError("expected a whole number of at least 1, or all")
     return number

@@ -305,4 +305,6 @@ class Lbfgs(OptimizerPart):
     tolerance_grad: Float = setting(1e-7, "a step ends where no gradient is larger", identity=1e-7, ge=0)
     tolerance_change: Float = setting(1e-9, "a step ends where loss and weights change by no more", identity=1e-9, ge=0)
     history: Int = setting(100, "updates that the curvature is estimated from", identity=100, ge=1)
-    line_search: Literal["none", "strong_wolfe"] = setting("none", "how the length of a step is found", identity="none")
+    line_search: Literal["none", "strong_wolfe"] = setting(
+        "strong_wolfe", "how the length of a step is found; none takes lr, which may diverge", identity="none"
+    )

@@ -69,12 +69,13 @@ def scaled(recipe: Recipe, batch_size: int) -> tuple[Recipe, list[Change]]:
     `batch_size` is the number of examples in a step, `all` being resolved. Where scale_from says nothing, or the same,
     nothing changes. Raises RecipeError where a beta has no value for so large a batch.
     """
-    if recipe.scale_from.batch_size in (None, batch_size):
+    base = recipe.scale_from.batch_size
+    if base is None or base == batch_size:
         return recipe, []
-    k = batch_size / recipe.scale_from.batch_size
+    k = batch_size / base
     growth, why = _growth(recipe.optimizer.name, k)
     changes = [Change("optimizer.lr", recipe.optimizer.lr, recipe.optimizer.lr * growth, why)]
-    changes += _moments(recipe.optimizer, k)
+    changes += _moments(recipe.optimizer, k, base)
     if recipe.optimizer.weight_decay > 0 and growth not in (1.0, k) and _decoupled(recipe.optimizer):
         decay = recipe.optimizer.weight_decay
         changes.append(Change("optimizer.weight_decay", decay, decay * k / growth, OF_DECAY))
@@ -82,7 +83,7 @@ def scaled(recipe: Recipe, batch_size: int) -> tuple[Recipe, list[Change]]:
         changes += _steps(f"schedules.{name}", getattr(recipe.schedules, name), k)
     changes += _average(recipe.average, k, growth, why)
     if recipe.budget.steps is not None:
-        note = f"a note: the rules keep the number of epochs, and so many steps are now {k:g} times as many"
+        note = f"a note: the rules keep the number of epochs, and so many steps are now {k:g} times as many epochs"
         changes.append(Change("budget.steps", recipe.budget.steps, recipe.budget.steps, note))
     return _with(recipe, changes), changes
 
@@ -112,7 +113,7 @@ def _growth(name: str, k: float) -> tuple[float, str]:
     return 1.0, f"a note: no rule is published for {name}; choose the learning rate for this batch size yourself"
 
 
-def _moments(part: Part, k: float) -> list[Change]:
+def _moments(part: Part, k: float, base: int) -> list[Change]:
     """The betas and eps of what divides by a running mean; a beta of 0 remembers nothing and stays."""
     if part.name not in SQUARE_ROOT:
         return []
@@ -126,8 +127,8 @@ def _moments(part: Part, k: float) -> list[Change]:
             most = math.ceil(round(1.0 / (1.0 - beta), 6)) - 1
             raise RecipeError(
                 f"optimizer.{key} = {beta:g}: a batch {k:g} times as large as scale_from.batch_size would need "
-                f"1 - {k:g} * (1 - {beta:g}) = {after:.4g}, for {OF_ADAM}: expected more than 0. Take a batch of at "
-                f"most {most} times that size, or set the values yourself and leave out scale_from."
+                f"1 - {k:g} * (1 - {beta:g}) = {after:.4g}, for {OF_ADAM}: expected more than 0. Take a batch_size "
+                f"of at most {most * base}, or set the values yourself and leave out scale_from."
             )
         changes.append(Change(f"optimizer.{key}", beta, after, OF_ADAM))
     if hasattr(part, "eps"):

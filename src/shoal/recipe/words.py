@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
+MOST = 6
+"""Items of a list or mapping that are shown."""
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 80
-SHORT.maxdict = SHORT.maxlist = SHORT.maxtuple = 6
+SHORT.maxdict = SHORT.maxlist = SHORT.maxtuple = MOST
 WORDS: dict[Any, str] = {
     int: "whole number",
     float: "number",
@@ -20,13 +23,21 @@ WORDS: dict[Any, str] = {
 
 
 def shown(value: object) -> str:
-    """Return a value as Python writes it, cut where it is long or deep.
+    """Return a value as it is written in a recipe, cut where it is long or deep.
 
     >>> shown([1, {"a": [[[[[[[1]]]]]]]}])
     "[1, {'a': [[[[[...]]]]]}]"
+    >>> shown({"epochs": 1, "steps": True})
+    '{epochs: 1, steps: true}'
     """
-    if value is None:
-        return "null"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        items = cast(Mapping[Any, Any], value).items()
+        inner = [
+            f"{key}: {SHORT.repr(item) if isinstance(item, Mapping | list) else shown(item)}" for key, item in items
+        ]
+        return f"{{{', '.join(inner[:MOST])}{', ...' if len(inner) > MOST else ''}}}"
     try:
         return SHORT.repr(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits

@@ -101,7 +101,7 @@ def check_precision(precision: Precision, device: torch.device) -> None:
         if wrong is not None:
             other = "fp16" if precision == "bf16" else "bf16"
             raise RecipeError(
-                f"precision = {precision}: {name_of(device)} cannot train in it: {wrong}. Choose precision=fp32, or "
+                f"precision = {precision}: {name_of(device)} cannot compute in it: {wrong}. Choose precision=fp32, or "
                 f"try {other}."
             )
 
