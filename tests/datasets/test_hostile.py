@@ -200,6 +200,14 @@ def feather_offsets(folder: Path) -> Path:
     return path
 
 
+def sparse_csv(folder: Path) -> Path:
+    """A first line, and a terabyte of nothing."""
+    path = folder / "a.csv"
+    path.write_text("x,y\n")
+    os.truncate(path, 1 << 40)
+    return path
+
+
 def gzipped(content: bytes, count: int) -> Make:
     def make(folder: Path) -> Path:
         with gzip.open(folder / "a.csv.gz", "wb", compresslevel=1) as file:
@@ -229,6 +237,7 @@ BOMBS: dict[str, tuple[type[parts.DatasetPart], Make, str]] = {
     "parquet": (parts.Table, parquet_bomb, "not enough memory for what is in it|it claims"),
     "feather, a claim": (parts.Table, feather_claim, "not a sound Feather file|not enough memory"),
     "feather, offsets": (parts.Table, feather_offsets, "not a sound Feather file"),
+    "csv, sparse": (parts.Table, sparse_csv, r"a\.csv: it claims [\d,.]+ GB of values"),
     "csv, a line": (parts.Table, gzipped(bytes(1 << 20), LARGE >> 20), "its first line has more than 1,048,576 bytes"),
     "csv, a name": (parts.Table, gzipped(b"x" * 200_000, 1), "not a sound CSV file"),
     "text": (parts.PlainText, text_of_nothing, "not enough memory for the dataset text"),

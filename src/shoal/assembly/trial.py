@@ -1,7 +1,7 @@
 """A trial of code that is not Shoal's own: the first batch through model, loss and metrics, before anything is written.
 
 A forward that is missing, or shapes that do not fit, are found here and not after a folder was made. In eval mode and
-without gradients; what is computed in fewer bits is tried in training mode too, on a copy, for some layers lack it only
+without gradients; what is computed in fewer bits is tried as it is trained too, on a copy, for some layers lack it only
 there. The caller keeps the random state. Shipped parts are tested against each other and need no trial.
 """
 
@@ -49,7 +49,7 @@ def attempt(
 
 
 def _attempt_in_training(model: nn.Module, inputs: Tensor, precision: Precision, device: torch.device) -> None:
-    with suppress(NotRecordableError), torch.no_grad(), autocasting(precision, device):  # it may refuse to be copied
+    with suppress(NotRecordableError), torch.enable_grad(), autocasting(precision, device):  # a copy may be refused
         copied = double(model).train()
         _run(lambda: copied(inputs), f"precision = {precision}: the model failed in training", " Choose another.")
 

@@ -27,6 +27,8 @@ LONGEST_HEADER = 1 << 20
 """Bytes of a first line, in which the columns are named."""
 NUMBER = 4
 """Bytes of a value in what is trained on, at least."""
+LONGEST_NUMBER = 25
+"""Characters that a number has in a text, with the comma behind it, at most."""
 
 
 def arrow() -> Any:
@@ -99,6 +101,7 @@ def _read(pa: Any, path: Path, kind: str, texts: Collection[str]) -> Any:
         return file.read()
     if kind == "Feather":
         return pa.feather.read_table(str(path), memory_map=False)
+    check_claim(path.stat().st_size // LONGEST_NUMBER * NUMBER, path)
     separator, names = _header(path)
     return pa.csv.read_csv(
         str(path),
