@@ -77,7 +77,7 @@ def start_command(words: Sequence[str]) -> Start:
 def start_fork(words: Sequence[str]) -> Start:
     """Attempts by fork: torch is imported once, here, and has started no threads yet."""
     import torch
-    import torch._dynamo  # what the first optimizer of a process imports: attempts spend their time in training
+    import torch._inductor.compile_fx  # what recording and compiling import: attempts spend their time in training
 
     from shoal.cli import train
 
