@@ -400,7 +400,11 @@ KINDS: dict[str, dict[str, Keys]] = {
 
 
 def possible(row: Mapping[str, str]) -> bool:
-    return row.get("optimizer") != "schedule_free" or row.get("average", "none") == "none"  # it averages by itself
+    """Schedule-free averages by itself; a plateau and an SWA with a rate of its own both say what the rate is."""
+    average = row.get("average", "none")
+    if row.get("optimizer") == "schedule_free":
+        return average == "none"
+    return (row.get("schedule"), average) != ("plateau", "swa")
 
 
 ROWS = pairwise({kind: list(choices) for kind, choices in KINDS.items()}, possible)
