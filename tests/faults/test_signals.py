@@ -22,7 +22,7 @@ from tests.faults.attempts import LONG, POINTS, QUICK, group, record, wait_for_r
 from tests.faults.chaos import result
 
 Start = Any
-TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
+HEARD = TERM, INT, USR1, _ = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP
 
 PLACES = {
     "a step": (SoloEngine, "step", 15),
@@ -58,10 +58,11 @@ def ask_at(place: str, number: int, patch: pytest.MonkeyPatch) -> None:
 def test_wherever_a_signal_comes_the_run_stops_with_75_and_ends_bit_identical(
     place: str, number: signal.Signals, tmp_path: Path, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["train", *QUICK, "--runs", str(tmp_path)]
+    words, handlers = ["train", *QUICK, "--runs", str(tmp_path)], [signal.getsignal(each) for each in HEARD]
     with monkeypatch.context() as patch:
         ask_at(place, number, patch)
         assert main(words) == 75
+    assert [signal.getsignal(each) for each in HEARD] == handlers
     facts = record(tmp_path)
     assert facts["status"] == "stopped"
     assert facts["reason"].startswith(f"stopped by {number.name}")
@@ -69,6 +70,17 @@ def test_wherever_a_signal_comes_the_run_stops_with_75_and_ends_bit_identical(
     assert facts["steps"] if place != "start-up" else not list(tmp_path.glob("*/*/checkpoints/step-*"))
     assert main(words) == 0
     assert result(tmp_path) == alone
+
+
+@pytest.mark.faults
+def test_a_stop_says_how_many_steps_its_own_attempt_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By that Slurm is not asked again and again for nothing."""
+    for steps in (15, 30):
+        with monkeypatch.context() as patch:
+            ask_at("a step", USR1, patch)
+            assert main(["train", *QUICK, "--runs", str(tmp_path)]) == 75
+        facts = record(tmp_path)
+        assert (facts["steps"], facts["stopped"]["new_steps"]) == (steps, 15)
 
 
 @pytest.mark.faults
