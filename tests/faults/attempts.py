@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from shoal.cli import main
+from shoal.store.checkpoint_files import candidates, step_of
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("digits_mlp", "budget.steps=30", "evaluate.every=10", "checkpoint.every=10")
@@ -65,6 +66,8 @@ class Attempt:
 
 def _run(words: list[str], out: str, err: str, environment: dict[str, str]) -> None:
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what has started the tests may ignore both
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     multiprocessing.set_start_method("fork", force=True)  # as in a process of its own: workers are its children
     os.environ.update(environment)
     os.chdir(ROOT)
@@ -109,6 +112,12 @@ def wait_for_rows(runs: Path, rows: int = 3) -> Path:
         return next((path.parent for path in histories if path.read_bytes().count(b"\n") >= rows), None)
 
     return wait_until(written)
+
+
+def last_saved(runs: Path) -> int:
+    """The step of the newest checkpoint of the one run in a folder."""
+    (path,) = runs.glob("*/seed-*/checkpoints")
+    return step_of(candidates(path)[0])
 
 
 def record(runs: Path) -> dict[str, Any]:

@@ -82,6 +82,12 @@ def fills_up(where: Path, words: tuple[str, ...], *, step: int, leave: int) -> d
     return found
 
 
+def small(where: Path) -> dict[str, Any]:
+    """Train where the run fits and its checkpoints do not."""
+    found = shoal("train", *WIDE, "--runs", str(where / "runs"))
+    return {**found, "saved": [path.name for path in where.glob("runs/*/*/checkpoints/*")]}
+
+
 def pages(folder: Path, full: Path) -> dict[str, Any]:
     """Report and export a run onto a full disk."""
     shoal("train", *QUICK, "--runs", str(folder / "runs"))
@@ -103,6 +109,7 @@ def tell(folder: Path) -> dict[str, Any]:
     return {
         "read-only": shoal("train", "--json", "--runs", str(read_only / "runs")),
         "full": shoal("train", "--json", "--runs", str(full / "runs")),
+        "small": small(mount(folder / "small", "2500k")),
         "save": fills_up(mount(folder / "save", "9m"), WIDE, step=45, leave=300_000),
         "rows": fills_up(mount(folder / "rows", "9m"), ROWS, step=120, leave=0),
         "pages": pages(folder, mount(folder / "pages", "64k")),

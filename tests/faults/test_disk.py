@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -47,6 +48,14 @@ def test_a_disk_that_takes_nothing_is_found_before_training(disks: dict[str, Any
     assert (found["code"], found["out"]) == (2, "")
     assert word in found["err"]
     assert "--runs DIR" in found["err"]
+
+
+@pytest.mark.faults
+def test_a_disk_without_room_for_three_checkpoints_is_found_before_the_first_step(disks: dict[str, Any]) -> None:
+    found = disks["small"]
+    assert found["code"] == 2
+    assert re.search(r"has 2\.\d MB free and this run needs about 3\.\d MB: make room, or", found["err"])
+    assert found["saved"] == []
 
 
 @pytest.mark.faults
@@ -179,6 +188,8 @@ def test_a_folder_that_goes_away_ends_the_training_and_does_not_come_back(
         assert main(words) == 1
     assert "was removed, renamed or replaced while the run was trained" in capsys.readouterr().err
     assert len(list(runs.glob("*/seed-0"))) == (how == "replaced")
+    if how == "replaced":
+        assert record(runs)["status"] == "finished", "the other's record says nothing of this one's failure"
     if how == "renamed":
         (experiment,) = runs.glob("*-*")
         aside.rename(experiment / "seed-0")

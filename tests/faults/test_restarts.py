@@ -31,6 +31,7 @@ def test_torchrun_starts_a_killed_process_again_and_the_run_ends_bit_identical(
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "flag").exists()
+    assert "resuming at step" in done.stdout
     assert record(tmp_path / "runs")["attempts"] == 2
     assert result(tmp_path / "runs") == points
 

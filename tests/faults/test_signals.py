@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from shoal.assembly import conduct
 from shoal.checkpoints import writer
 from shoal.cli import main
 from shoal.training import SoloEngine
-from tests.faults.attempts import LONG, POINTS, QUICK, group, record, wait_for_rows, wait_until
+from tests.faults.attempts import LONG, POINTS, QUICK, group, last_saved, record, wait_for_rows, wait_until
 from tests.faults.chaos import result
 
 Start = Any
-TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
+HEARD = TERM, INT, USR1, _ = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP
 
 PLACES = {
     "a step": (SoloEngine, "step", 15),
@@ -48,6 +49,19 @@ def ask_at(place: str, number: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(owner, name, asked)
 
 
+@pytest.fixture
+def ours() -> Generator[Callable[..., None]]:
+    """A handler of the caller's for every signal that a training hears."""
+
+    def handler(number: int, frame: object) -> None:
+        raise AssertionError(f"nobody heard {signal.Signals(number).name}")
+
+    before = {each: signal.signal(each, handler) for each in HEARD}
+    yield handler
+    for each, previous in before.items():
+        signal.signal(each, previous)
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize(
     ("place", "number"),
@@ -56,19 +70,39 @@ def ask_at(place: str, number: int, patch: pytest.MonkeyPatch) -> None:
     ids=lambda value: getattr(value, "name", value),
 )  # fmt: skip
 def test_wherever_a_signal_comes_the_run_stops_with_75_and_ends_bit_identical(
-    place: str, number: signal.Signals, tmp_path: Path, alone: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    place: str,
+    number: signal.Signals,
+    tmp_path: Path,
+    alone: dict[str, bytes],
+    ours: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = ["train", *QUICK, "--runs", str(tmp_path)]
     with monkeypatch.context() as patch:
         ask_at(place, number, patch)
         assert main(words) == 75
+    assert {signal.getsignal(each) for each in HEARD} == {ours}, "the handlers of before are put back"
     facts = record(tmp_path)
     assert facts["status"] == "stopped"
     assert facts["reason"].startswith(f"stopped by {number.name}")
     assert facts["stopped"]["by"] == number.name
-    assert facts["steps"] if place != "start-up" else not list(tmp_path.glob("*/*/checkpoints/step-*"))
+    if place == "start-up":
+        assert not list(tmp_path.glob("*/*/checkpoints/step-*"))
+    else:
+        assert facts["steps"] == last_saved(tmp_path) > 0
     assert main(words) == 0
     assert result(tmp_path) == alone
+
+
+@pytest.mark.faults
+def test_a_stop_says_how_many_steps_its_own_attempt_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By that Slurm is not asked again and again for nothing."""
+    for steps in (15, 30):
+        with monkeypatch.context() as patch:
+            ask_at("a step", USR1, patch)
+            assert main(["train", *QUICK, "--runs", str(tmp_path)]) == 75
+        facts = record(tmp_path)
+        assert (facts["steps"], facts["stopped"]["new_steps"]) == (steps, 15)
 
 
 @pytest.mark.faults
@@ -80,7 +114,8 @@ def test_a_signal_does_not_wait_for_data(
     words = ["train", *POINTS, f"dataset.workers={workers}", "--runs", str(tmp_path / "runs")]
     stopped = start(*words, TROUBLE=f"{example} {tmp_path}/flag asks {TERM.value}")
     assert stopped.end() == 75, stopped.err.read_text()
-    assert record(tmp_path / "runs")["status"] == "stopped"
+    facts = record(tmp_path / "runs")
+    assert (facts["status"], facts["steps"]) == ("stopped", last_saved(tmp_path / "runs"))
     wait_until(lambda: not group(stopped.pid))
     assert start(*words).end() == 0
     assert result(tmp_path / "runs") == points
@@ -98,6 +133,17 @@ def test_a_whole_group_with_workers_is_signalled(
     assert "the same command continues" in stopped.out.read_text()
     wait_until(lambda: not group(stopped.pid))
     assert start(*words).end() == 0
+    assert result(tmp_path / "runs") == points
+
+
+@pytest.mark.faults
+def test_a_hangup_of_a_whole_group_ends_neither_the_training_nor_its_workers(
+    tmp_path: Path, start: Start, points: dict[str, bytes]
+) -> None:
+    words = ["train", *POINTS, "dataset.workers=2", "--runs", str(tmp_path / "runs")]
+    process = start(*words, TROUBLE=f"100 {tmp_path}/flag group {signal.SIGHUP.value}")
+    assert process.end() == 0, process.err.read_text()
+    assert (tmp_path / "flag").exists()
     assert result(tmp_path / "runs") == points
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from shoal.cli import slurm as module
 from shoal.cli.slurm import requeue
 from tests.faults.attempts import POINTS, record
 from tests.faults.chaos import result
@@ -18,9 +19,11 @@ from tests.faults.chaos import result
 SCONTROL = """#!/bin/sh
 for word in scontrol "$@"; do printf '%s\\n' "$word" >> {log}; done
 cat {runs}/*/seed-0/run.json >> {seen} 2> /dev/null
+[ -z "$TROUBLE" ] || kill -TERM $PPID
 echo "Invalid job id specified" >&2
 exit {code}
 """
+"""A job that is put back is ended by Slurm, so a training in trouble gets its SIGTERM before it has an answer."""
 
 
 class Slurm:
@@ -94,6 +97,15 @@ def test_what_is_asked_of_slurm(
     else:
         assert answer is not None
         assert re.search(said, answer), answer
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_slurm_that_does_not_answer_is_not_waited_for(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    (slurm.folder / "bin" / "scontrol").write_text("#!/bin/sh\nexec sleep 600\n")
+    for name, value in slurm.job.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    assert "scontrol gave no answer" in (requeue(USR1) or "")
 
 
 @pytest.mark.usefixtures("slurm")

@@ -37,6 +37,8 @@ POLL_SECONDS = 1.0
 """How soon a worker that died is noticed."""
 GONE_SECONDS = 1.0
 """How long a process may take to be gone once its end of a pipe is closed."""
+STOP_SECONDS = 1.0
+"""How long a process may go on with what it reads once it is asked to stop."""
 PARENT_DEATH_SIGNAL = 1
 """Linux's prctl: the signal that a process gets when its parent ends."""
 ADVICE = {
@@ -175,12 +177,13 @@ def _running(loader: DataLoader[Any]) -> Generator[tuple[Iterator[Fetched], Sequ
     iterator = iter(loader)
     started = [child for child in multiprocessing.active_children() if child not in before]
     stop = partial(_stop, iterator, started)
-    atexit.register(stop)  # a stream left open: multiprocessing would send SIGTERM and wait for good
+    end = partial(_kill, started)
+    atexit.register(end)  # a stream left open: multiprocessing would send SIGTERM and wait for good
     with _unalarmed():
         try:
             yield iterator, started
         finally:
-            atexit.unregister(stop)
+            atexit.unregister(end)
             stop()
 
 
@@ -215,10 +218,22 @@ def _ended(started: Sequence[Any], error: Exception, *, wait: float) -> Any:
 
 
 def _stop(iterator: Any, started: Sequence[Any]) -> None:
-    """Stop the workers; one that hangs in the user's code ignores SIGTERM and is killed."""
+    """Stop the workers; one that hangs in the user's code ignores SIGTERM and is killed.
+
+    torch waits ten seconds for each of those, and a training that was asked to stop saves after that.
+    """
+    kill = threading.Timer(STOP_SECONDS, lambda: [child.kill() for child in started])
+    kill.daemon = True
+    if not sys.is_finalizing():  # no thread begins then
+        kill.start()
     shut_down = getattr(iterator, "_shutdown_workers", None)
     if shut_down is not None:
         shut_down()
+    kill.cancel()
+    _kill(started)
+
+
+def _kill(started: Sequence[Any]) -> None:
     for child in started:
         if child.is_alive():
             child.kill()
