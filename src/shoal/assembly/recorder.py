@@ -18,7 +18,7 @@ from shoal.assembly.left_out import LeftOut
 from shoal.assembly.screen import Screen
 from shoal.checkpoints import Loaded, Writer, drop, newest, set_aside, sweep
 from shoal.datasets import START, Origin, Position
-from shoal.errors import CheckpointError, TrainingError
+from shoal.errors import CheckpointError, StoreError, TrainingError
 from shoal.files import sync_folder, why
 from shoal.recipe import Recipe
 from shoal.store import Journal, RunFolder, last_row, record
@@ -97,7 +97,12 @@ class RunRecorder:
         loaded = newest(self.folder.checkpoints)
         at = START
         if loaded is None:
-            self.history.cut(0)
+            if self.history.size():
+                raise CheckpointError(
+                    f"{self.folder.checkpoints} has no checkpoint, although {self.folder.history.name} has rows: what "
+                    "was trained has been removed. Put the folder back, or add --again to train from the start, which "
+                    "sets this run aside."
+                )
             self.timing.cut(0)
         else:
             for damaged, reason in loaded.passed_over.items():
@@ -116,7 +121,10 @@ class RunRecorder:
         for callback in callbacks:
             callback.load_state_dict(loaded.states["callbacks"][callback.name])
         self.history.cut(loaded.meta["history_bytes"])
-        self.timing.cut(loaded.meta["timing_bytes"])
+        try:
+            self.timing.cut(loaded.meta["timing_bytes"])
+        except StoreError:
+            self.screen.say(f"{self.folder.timing.name} is not what it was: times of rows before are as it has them")
         self.before = float(loaded.meta["seconds"])
         return Position(*loaded.meta["position"])
 
@@ -186,6 +194,10 @@ class RunRecorder:
                 "more can be saved there. Put it back and start again to go on from its last checkpoint, or start "
                 "without it to begin anew."
             )
+        with writing(self.folder):
+            again = [journal.path.name for journal in (self.history, self.timing) if journal.restored()]
+        for name in again:
+            self.screen.say(f"{name} was removed or replaced while the run was trained, and has been written again")
         states = {
             "engine": engine.state_dict(),
             "callbacks": {callback.name: callback.state_dict() for callback in callbacks},

@@ -12,7 +12,7 @@ from typing import TextIO
 from shoal.cli import output
 from shoal.errors import StoreError
 from shoal.pages.formats import clean
-from shoal.store import RunFolder, is_live, resolve
+from shoal.store import RunFolder, is_live, record, resolve
 
 POLL_SECONDS = 0.25
 
@@ -20,6 +20,7 @@ POLL_SECONDS = 0.25
 def run(name: str, *, runs: Path, follow: bool, lines: int | None) -> int:
     """Print the log; return the exit code."""
     folder = resolve(runs, name)
+    record.check_files(folder)
     with _open(folder, wait=follow) as log:
         _print(log if lines is None else deque(log, maxlen=lines))
         if follow:

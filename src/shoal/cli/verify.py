@@ -53,5 +53,12 @@ def _summary(found: Sequence[Verified], seconds: float, runs: Path) -> str:
     many = f"{len(found):,} run{'s' * (len(found) != 1)}"
     if not damaged:
         return f"{many} sound: {size(total)} read at {rate}."
-    remedy = "Started again, a run sets a damaged checkpoint aside and continues from the one before it."
-    return f"{damaged:,} of {many} damaged: {size(total)} read at {rate}. {remedy}"
+    return f"{damaged:,} of {many} damaged: {size(total)} read at {rate}.{_remedy(found)}"
+
+
+def _remedy(found: Sequence[Verified]) -> str:
+    """What happens to the damaged runs that still have a checkpoint to go on from, where it is checkpoints alone."""
+    wrong = [one for one in found if not one.sound]
+    if any(one.problems or all(each.damage for each in one.checkpoints) for one in wrong):
+        return ""
+    return " Started again, a run sets a damaged checkpoint aside and continues from the one before it."

@@ -27,7 +27,8 @@ TABLES: dict[str, dict[str, type[Part]]] = {
 def entry(kind: str, cls: P) -> P:
     """Add a class of parameters to the table of its kind, under the default of its `name` field."""
     name = cls.model_fields["name"].default
-    if name in TABLES[kind]:
+    there = TABLES[kind].get(name)
+    if there is not None and (there.__module__, there.__qualname__) != (cls.__module__, cls.__qualname__):
         raise RecipeError(f"the {kind} '{name}' is registered twice: give one of them another name.")
     TABLES[kind][name] = cls
     return cls

@@ -11,14 +11,16 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
 from shoal.errors import StoreError
-from shoal.files import to_json
+from shoal.files import to_json, write_atomic
 
+FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 BLOCK = 4096
 NAMED = 5
 """Lines that cannot be read whose numbers are told."""
@@ -29,7 +31,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._handle = os.open(path, FLAGS, 0o644)
         try:
             self._repair()
         except BaseException:
@@ -48,6 +50,17 @@ class Journal:
     def size(self) -> int:
         """Return the length in bytes: the offset that `cut` takes."""
         return os.fstat(self._handle).st_size
+
+    def restored(self) -> bool:
+        """Write the file again where it was removed or replaced meanwhile; return whether it was."""
+        own = os.fstat(self._handle)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(own, self.path.stat()):
+                return False
+        write_atomic(self.path, os.pread(self._handle, own.st_size, 0))
+        gone, self._handle = self._handle, os.open(self.path, FLAGS, 0o644)
+        os.close(gone)
+        return True
 
     def sync(self) -> None:
         """Flush the rows to disk."""
@@ -112,7 +125,7 @@ def unreadable(path: Path) -> str:
 
 def _parsed(path: Path) -> list[dict[str, Any] | None]:
     try:
-        content = path.read_bytes()
+        content = path.read_bytes() if path.is_file() else b""  # a pipe would be waited for
     except FileNotFoundError:
         return []
     *lines, tail = content.split(b"\n")
@@ -134,6 +147,8 @@ def latest(path: Path, *, rows: int = 10) -> dict[str, Any]:
 
 def _backwards(path: Path) -> Iterator[dict[str, Any]]:
     """The rows from the last to the first, reading no more of the file than is asked for."""
+    if not path.is_file():
+        return
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

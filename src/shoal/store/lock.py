@@ -105,7 +105,7 @@ def is_live(folder: RunFolder) -> bool:
         if inode in _held:
             return True
         try:
-            handle = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC)
+            handle = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return False
         except OSError:

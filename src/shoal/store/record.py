@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+from contextlib import suppress
 from typing import Any, cast
 
 from shoal import files
@@ -23,6 +25,7 @@ RESERVE_BYTES = 1 << 16
 def read(folder: RunFolder) -> dict[str, Any]:
     """Return the record, {} where there is none yet; raises StoreError for one that is damaged or too new."""
     path = folder.record
+    check_files(folder)
     try:
         with path.open("rb") as file:
             content = file.read()
@@ -31,6 +34,14 @@ def read(folder: RunFolder) -> dict[str, Any]:
     except OSError as error:
         raise StoreError(f"cannot read the record {str(path)!r}: {error.strerror}.") from error
     return parse(content, str(path))
+
+
+def check_files(folder: RunFolder) -> None:
+    """Raise StoreError for a folder, a pipe or a device where a file should be: a pipe would be waited for."""
+    for path in (folder.record, folder.recipe, folder.history, folder.timing, folder.log, folder.lock):
+        with suppress(OSError):
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise StoreError(f"{str(path)!r} is a folder, a pipe or a device, not a file. Move it away.")
 
 
 def parse(content: bytes, where: str) -> dict[str, Any]:

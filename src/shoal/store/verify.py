@@ -12,7 +12,7 @@ from typing import Any
 from shoal.errors import CheckpointError, StoreError
 from shoal.store import record
 from shoal.store.checkpoint_files import candidates, damage, manifest_of, step_of
-from shoal.store.journal import unreadable
+from shoal.store.journal import last_row, unreadable
 from shoal.store.layout import RunFolder
 from shoal.store.lock import is_live
 
@@ -71,6 +71,8 @@ def verify(folder: RunFolder) -> Verified:
         if (lines := unreadable(journal)) and not live:  # the last line of a live one may be half-written
             problems.append(f"{journal}: {lines} cannot be read")
     problems += _rows_lost(folder, checkpoints)
+    if not checkpoints and not live and last_row(folder.history) is not None:
+        problems.append(f"{folder.checkpoints}: there is no checkpoint, although {folder.history.name} has rows")
     return Verified(folder, checkpoints, tuple(problems))
 
 
@@ -80,6 +82,8 @@ def _checked(path: Path) -> CheckedCheckpoint | None:
         size = sum(file.lstat().st_size for file in path.iterdir())
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        size = 0
     return CheckedCheckpoint(path, step_of(path), size, wrong)
 
 

@@ -172,7 +172,9 @@ def _refuse_bad_steps(engine: Engine, batches: Batches) -> None:
             cause = "" if engine.finite()[run] else " The update before it had made weights NaN or infinite."
             origin, skips = _origin(batches, bad.step), engine.skips()[run]
             if skips is not None:
-                cause += f" {skips.updates:,} updates had been left out, too many of them in a row (guard.limit)."
+                cause += (
+                    f" {skips.updates:,} updates were left out until that was seen: more in a row than guard.limit."
+                )
             where = f" It was on {origin.said}." if origin is not None else ""
             raise NonFiniteError(
                 f"{bad.said}; its update was not made.{where}{cause} {REMEDY}",
