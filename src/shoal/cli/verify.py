@@ -57,8 +57,7 @@ def _summary(found: Sequence[Verified], seconds: float, runs: Path) -> str:
 
 
 def _remedy(found: Sequence[Verified]) -> str:
-    """What happens to the damaged runs that still have a checkpoint to go on from, where it is checkpoints alone."""
-    wrong = [one for one in found if not one.sound]
-    if any(one.problems or all(each.damage for each in one.checkpoints) for one in wrong):
+    """What happens to a run with a damaged checkpoint, where there is one that has a sound one too."""
+    if not any(len({each.damage is None for each in one.checkpoints}) == 2 for one in found):
         return ""
     return " Started again, a run sets a damaged checkpoint aside and continues from the one before it."
