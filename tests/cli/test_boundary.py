@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -196,3 +197,28 @@ def test_an_average_of_nothing_is_refused_before_a_folder_is_made(
     assert (answer.code, answer.out) == (2, "")
     assert message in answer.err
     assert not runs.exists()
+
+
+@pytest.mark.parametrize("words", [["ls"], ["train", "digits_mlp"]], ids=["ls", "train"])
+def test_an_empty_folder_of_runs_is_a_variable_that_was_not_set(shoal: Any, words: list[str]) -> None:
+    refused = shoal(*words, "--runs", "")
+    assert refused.code == 2
+    assert "it is empty: expected a folder. Is a variable of the shell not set?" in refused.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_result_that_cannot_be_written_is_said_and_the_run_is_whole(tmp_path: Path) -> None:
+    words = ["digits_mlp", "budget.steps=2", "--json", "--runs", str(tmp_path)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "shoal", "train", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "the result could not be written: No space left on device. It is in run.json" in done.stderr
+    assert "Traceback" not in done.stderr
+    (record,) = tmp_path.glob("*/seed-0/run.json")
+    assert json.loads(record.read_text())["status"] == "finished"

@@ -157,7 +157,7 @@ def test_settings_from_python_are_those_of_the_recipe() -> None:
         ({"context": "8"}, r"dataset.context = '?8'?: expected"),
         ({"stride": 0}, r"dataset.stride = 0: expected a number of at least 1"),
         ({"valid": -1}, r"dataset.valid = -1"),
-        ({"valid": True}, r"dataset.valid = True: expected a number"),
+        ({"valid": True}, r"dataset.valid = true: expected a number"),
         ({"valid": float("nan")}, r"dataset.valid = "),
     ],
 )

@@ -90,6 +90,7 @@ def test_a_step_that_finds_no_memory_goes_on_in_parts_with_the_same_gradient(tmp
     ("norm", "keys", "said"),
     [
         (False, {}, "memory ran out at step 1, on a batch of 32 examples. Add accumulate=2 or more"),
+        (True, {}, "memory ran out at step 1. norm is a batch norm, whose statistics are those of the whole batch"),
         (True, {"guard__memory": "halve"}, "guard.memory=halve cannot help: norm is a batch norm"),
     ],
 )

@@ -263,10 +263,12 @@ def _decision(error: NonFiniteError | OutOfMemoryError, workshop: Workshop) -> D
             raise spent(error, decisions) from error
         return decision
     layer = couples(workshop.model)
-    if layer is not None and guard.memory == "halve":
+    if layer is not None and error.step is not None:
+        helpless = " guard.memory=halve cannot help:" if guard.memory == "halve" else ""
         raise OutOfMemoryError(
-            f"{error} guard.memory=halve cannot help: {layer} is a batch norm, and its statistics are those of the "
-            "whole batch. Choose model.norm=group or layer where the model has it.",
+            f"memory ran out at step {error.step:,}.{helpless} {layer} is a batch norm, whose statistics are those of "
+            "the whole batch, so that a gradient in parts would be another one. Take a smaller batch_size or model, or "
+            "precision=bf16; or model.norm=group or layer where the model has it, with accumulate=2 or more.",
             step=error.step,
         ) from error
     return halve(error, guard, workshop.batch_size, accumulate(decisions, workshop.recipe.accumulate))

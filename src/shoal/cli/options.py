@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+
+class _Folder(click.Path):
+    """A path that names something: an empty one is a variable of the shell that was not set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; fails for an empty text."""
+        if value == "":
+            self.fail("it is empty: expected a folder. Is a variable of the shell not set?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 runs = click.option(
     "--runs",
-    type=click.Path(path_type=Path),
+    type=_Folder(path_type=Path),
     metavar="DIR",
     default=Path("runs"),
     show_default=True,

@@ -10,7 +10,7 @@ from typing import Any
 from shoal.assembly import Screen, conduct, import_modules
 from shoal.cli import output, slurm
 from shoal.cli.signals import RESUMABLE
-from shoal.errors import InputError
+from shoal.errors import InputError, ShoalError
 from shoal.files import to_json
 from shoal.pages.closing import closing
 from shoal.recipe import Recipe
@@ -57,7 +57,10 @@ def _print(result: Mapping[str, Any]) -> None:
         print(to_json(result), flush=True)
     except OSError as error:
         if error.errno not in output.GONE:
-            raise
+            raise ShoalError(
+                f"the result could not be written: {error.strerror}. It is in run.json of the run's folder, and 'shoal "
+                "ls --json' prints it."
+            ) from error
 
 
 def split(words: list[str]) -> tuple[str, list[str]]:
