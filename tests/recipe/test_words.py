@@ -45,6 +45,7 @@ LONG = {
     "large": 10**4000,
     "huge": 10**5000,
     "mapping": {"a": nested(9)},
+    "keys": {"x" * 10_000: 1, **{str(number): number for number in range(10_000)}},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
+from itertools import islice
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -33,15 +34,22 @@ def shown(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
-        items = cast(Mapping[Any, Any], value).items()
-        inner = [
-            f"{key}: {SHORT.repr(item) if isinstance(item, Mapping | list) else shown(item)}" for key, item in items
-        ]
-        return f"{{{', '.join(inner[:MOST])}{', ...' if len(inner) > MOST else ''}}}"
+        known = cast(Mapping[Any, Any], value)
+        inner = [f"{_bare(key)}: {_inside(item)}" for key, item in islice(known.items(), MOST)]
+        return f"{{{', '.join(inner)}{', ...' if len(known) > MOST else ''}}}"
     try:
         return SHORT.repr(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits
         return "a very large whole number"
+
+
+def _bare(key: object) -> str:
+    """A key without quotes, cut where it is long."""
+    return SHORT.repr(key)[1:-1] if isinstance(key, str) else shown(key)
+
+
+def _inside(item: object) -> str:
+    return SHORT.repr(item) if isinstance(item, Mapping | list) else shown(item)
 
 
 def in_words(annotation: Any) -> str:
