@@ -125,11 +125,14 @@ def test_more_skips_in_a_row_than_the_limit_are_told_where_they_end_the_run(tmp_
 
 
 def test_a_valid_loss_that_is_no_number_is_said_once(tmp_path: Path) -> None:
-    keys = {"optimizer.name": "sgd", "optimizer.lr": 1e20, "schedules.lr": "constant", "execution": "eager"}
-    run = shoal.train("digits_mlp", {**keys, "budget.steps": 1}, runs=tmp_path, quiet=True)
+    splits = data()
+    swapped = {"train": splits["valid"], "valid": splits["train"]}  # the marked example is one of valid
+    keys = {**KEYS, "evaluate.every": 2 / PER_EPOCH}
+    run = shoal.train({}, keys, model=Poisoned, dataset=swapped, runs=tmp_path, quiet=True)
     assert run.status == "finished"
-    assert run.metrics["valid.loss"] is None
-    assert (run.folder / "train.log").read_text().count("valid.loss is nan at step 1: the weights are finite") == 1
+    assert [row["valid.loss"] for row in run.history if "valid.loss" in row] == [None] * 4
+    assert (run.folder / "train.log").read_text().count("valid.loss is nan at step 2: the weights are finite") == 1
+    assert (run.folder / "train.log").read_text().count("the weights are finite") == 1
 
 
 @pytest.mark.parametrize("execution", ["eager", "captured"])
