@@ -131,8 +131,8 @@ def test_a_valid_loss_that_is_no_number_is_said_once(tmp_path: Path) -> None:
     run = shoal.train({}, keys, model=Poisoned, dataset=swapped, runs=tmp_path, quiet=True)
     assert run.status == "finished"
     assert [row["valid.loss"] for row in run.history if "valid.loss" in row] == [None] * 4
-    assert (run.folder / "train.log").read_text().count("valid.loss is nan at step 2: the weights are finite") == 1
-    assert (run.folder / "train.log").read_text().count("the weights are finite") == 1
+    assert (run.folder / "train.log").read_text().count("valid.loss is nan at step 2: what the model makes of") == 1
+    assert (run.folder / "train.log").read_text().count("is no number") == 1
 
 
 @pytest.mark.parametrize("execution", ["eager", "captured"])

@@ -167,8 +167,8 @@ class RunRecorder:
         if lost and not self.lost:
             self.lost = True
             self.screen.say(
-                f"{lost[0]} is {line[lost[0]]} at step {line['step']:,}: the weights are finite, what the model makes "
-                "of those examples is not. Usually the weights have become too large (lower optimizer.lr); otherwise "
+                f"{lost[0]} is {line[lost[0]]} at step {line['step']:,}: what the model makes of some examples is "
+                "no number. Usually the weights have become too large (lower optimizer.lr); otherwise "
                 "look at the examples of that split, and for a logarithm, square root or division in model and loss."
             )
 
