@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from shoal.api import Metric, Run, Task, dataset, load, model, optimizer, runs, task, text, train
     from shoal.errors import ShoalError
     from shoal.recipe import Recipe
+    from shoal.recipe.compose import compose
+    from shoal.sweeps.values import lin, log
 
     __version__: str
 
@@ -26,8 +28,11 @@ __all__ = [
     "ShoalError",
     "Task",
     "__version__",
+    "compose",
     "dataset",
+    "lin",
     "load",
+    "log",
     "model",
     "optimizer",
     "runs",
@@ -36,7 +41,13 @@ __all__ = [
     "train",
 ]
 
-_ELSEWHERE = {"Recipe": "shoal.recipe", "ShoalError": "shoal.errors"}
+_ELSEWHERE = {
+    "Recipe": "shoal.recipe",
+    "ShoalError": "shoal.errors",
+    "compose": "shoal.recipe.compose",
+    "lin": "shoal.sweeps.values",
+    "log": "shoal.sweeps.values",
+}
 
 
 def __getattr__(name: str) -> Any:

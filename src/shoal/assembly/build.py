@@ -27,6 +27,7 @@ from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
 from shoal.assembly.purpose import build_task, evaluation_batch
 from shoal.assembly.registry import OWN
+from shoal.assembly.shelf import Shelf
 from shoal.assembly.source import classes_of, digest
 from shoal.assembly.start import Start, check_tokens, start, tokens_of
 from shoal.assembly.stepping import Step, Stepping, calibrating
@@ -34,6 +35,7 @@ from shoal.augment import Augment, check_mixing
 from shoal.augment import check as check_augment
 from shoal.datasets import Batches, Data, Examples, Stream, StreamBatches
 from shoal.errors import RecipeError, nearest
+from shoal.files import expanded
 from shoal.recipe import Recipe, canonical, signature
 from shoal.recipe.parts import DatasetPart, skips_broken
 from shoal.recipe.scaling import Change, scaled
@@ -53,6 +55,12 @@ from shoal.training.solo import Averaging
 def size_of(recipe: Recipe) -> int:
     """Return the examples in a step of a recipe that says how many."""
     return cast(int, recipe.batch_size)
+
+
+def data_path(recipe: Recipe) -> str | None:
+    """Return where the data of a recipe lie, None where it names no place."""
+    path = cast(DatasetPart, recipe.dataset).path
+    return str(expanded(path).resolve()) if path else None
 
 
 def _refuse_with_lbfgs(recipe: Recipe) -> None:
@@ -86,6 +94,8 @@ class Workshop:
     """What was decided when this run went wrong before."""
     left_out: LeftOut = field(default_factory=LeftOut)
     """What could not be read of the data, where that is allowed."""
+    shelf: Shelf = field(default_factory=Shelf)
+    """Data in memory that workshops share."""
 
     @cached_property
     def effective(self) -> Recipe:
@@ -126,10 +136,12 @@ class Workshop:
         """The dataset, checked."""
         part = cast(DatasetPart, self.recipe.dataset)
         source = self.objects.dataset
-        if source is None:
-            tokens = tokens_of(self.recipe.init, runs=self.runs) if part.name == "text" else None
-            return datasets.build(part, task=self.recipe.task.name, encoding=tokens)
-        return datasets.from_objects(source, part)
+        if source is not None:
+            return datasets.from_objects(source, part)
+        tokens = tokens_of(self.recipe.init, runs=self.runs) if part.name == "text" else None
+        task = self.recipe.task.name
+        key = None if tokens is not None else f"{part.model_dump_json()} {task}"
+        return self.shelf.data(key, lambda: datasets.build(part, task=task, encoding=tokens))
 
     @cached_property
     def task(self) -> Task:
@@ -308,10 +320,9 @@ class Workshop:
     def digests(self) -> dict[str, str]:
         """What the data and the user's code are: part of identity."""
         found = {"dataset": self.data.digest}
-        if self.start.digest is not None:
-            found["init"] = self.start.digest
-        if self.start.frozen is not None:
-            found["frozen"] = self.start.frozen
+        if self.recipe.init.source is not None or self.recipe.init.freeze:  # else there is no need of a model
+            started = {"init": self.start.digest, "frozen": self.start.frozen}
+            found |= {name: value for name, value in started.items() if value is not None}
         for kind, part in (
             ("model", self.recipe.model),
             ("task", self.recipe.task),

@@ -9,21 +9,19 @@ from __future__ import annotations
 import gc
 import os
 import platform
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from shoal.assembly import samples
-from shoal.assembly.build import Workshop
+from shoal.assembly.build import Workshop, data_path
 from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.ending import failed, now, stopped
-from shoal.assembly.explain import changes_since
 from shoal.assembly.heap import keep_heap
 from shoal.assembly.launch import refuse_ranks, refuse_repeating
 from shoal.assembly.layout import laid_out
@@ -32,17 +30,16 @@ from shoal.assembly.objects import Objects
 from shoal.assembly.recorder import RunRecorder, writing
 from shoal.assembly.screen import Screen
 from shoal.assembly.stepping import Step
+from shoal.assembly.warm import Warm
 from shoal.checkpoints import size_of
 from shoal.datasets import START, StreamBatches
 from shoal.errors import NonFiniteError, OutOfMemoryError
-from shoal.files import expanded, writable_folder, write_atomic
+from shoal.files import writable_folder, write_atomic
 from shoal.recipe import Recipe
-from shoal.recipe.parts import DatasetPart
 from shoal.recipe.said import differences
 from shoal.recipe.scaling import sentences
 from shoal.rng import preserved
 from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside, sweep
-from shoal.store.provenance import code_patch, collect
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
 from shoal.training.interruption import Watched
@@ -65,8 +62,11 @@ def conduct(
     runs: Path,
     screen: Screen,
     again: bool = False,
+    warm: Warm | None = None,
 ) -> RunFolder:
     """Train a run, or continue it, or return at once where it is finished; `status` is in its record.
+
+    `warm` is what a process that trains many runs keeps from one to the next.
 
     Raises InputError before anything is written, LiveRunError where another process trains it, and what training
     raised, once `run.json` says so. A run that was asked to stop returns with the status 'stopped'.
@@ -75,7 +75,8 @@ def conduct(
     pulse = Pulse()
     keep_heap()
     with preserved(), threads_kept(), gradients(), determinism(recipe.deterministic):
-        workshop = Workshop(recipe, objects, runs)
+        warm = warm or Warm(runs)
+        workshop = Workshop(recipe, objects, runs, shelf=warm.shelf)
         workshop.check()
         folder = find(runs, workshop.signature, recipe.seed)
         if folder is not None and not again and record.status(folder) == "finished":
@@ -91,22 +92,22 @@ def conduct(
             if record.read(folder).get("status") != "finished":  # it may have finished since it was found
                 refuse_repeating(folder)
                 with pulse.listening():  # until here Ctrl-C ends the process: data that take long can be interrupted
-                    _train_locked(workshop, folder, screen, pulse)
+                    _train_locked(workshop, folder, screen, pulse, warm)
     return folder
 
 
-def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: Pulse) -> None:
+def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: Pulse, warm: Warm) -> None:
     sweep(folder)
     screen.attach(folder)
     recorder = None
     try:
         if not record.read(folder):
-            runs, path = folder.path.parent.parent, _data_facts(workshop)["path"]
-            if sentence := changes_since(runs, workshop.identity, workshop.recipe.seed, path=path):
+            path = data_path(workshop.recipe)
+            if sentence := warm.known.changes_since(workshop.identity, workshop.recipe.seed, path=path):
                 screen.say(sentence)
         with matmul_precision(workshop.recipe.precision):  # under which a step is recorded too
             with pulse.waited():
-                recorder, *engine = _open(workshop, folder, screen)
+                recorder, *engine = _open(workshop, folder, screen, warm)
             _train(workshop, folder, recorder, engine.pop(), screen, pulse)  # it is held nowhere else
     except Interrupted:
         stopped(folder, screen, f"stopped by {pulse.asked} before the first step", by=pulse.asked, new_steps=0)
@@ -152,7 +153,7 @@ def _plan(workshop: Workshop, before: Mapping[str, Any], screen: Screen) -> tupl
     return plan, step
 
 
-def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRecorder, SoloEngine]:
+def _open(workshop: Workshop, folder: RunFolder, screen: Screen, warm: Warm) -> tuple[RunRecorder, SoloEngine]:
     """Record what is about to be trained, and with what."""
     recipe, before = workshop.recipe, record.read(folder)
     workshop.decisions[:] = recorded(before)
@@ -163,10 +164,8 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
         screen.say(f"preparing the {plan.execution} step took {took:.0f} s")
     named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
     write_atomic(folder.recipe, named.to_yaml())
-    if not before.get("provenance"):
-        patch = code_patch(Path.cwd(), exclude=[folder.path.parent.parent])
-        if patch:
-            write_atomic(folder.patch, patch)
+    if not before.get("provenance") and warm.patch:
+        write_atomic(folder.patch, warm.patch)
     record.update(
         folder,
         name=named.name,
@@ -188,7 +187,7 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
         identity=workshop.identity,
         said=differences(recipe),
         data=_data_facts(workshop),
-        provenance=before.get("provenance") or collect(sys.argv, Path.cwd()),
+        provenance=before.get("provenance") or warm.facts,
         scaled=[asdict(change) for change in workshop.changes] or None,
     )
     record.reserve(folder)
@@ -392,11 +391,10 @@ def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen
 
 def _data_facts(workshop: Workshop) -> dict[str, Any]:
     data = workshop.data
-    path = cast(DatasetPart, workshop.recipe.dataset).path
     return {
         "name": workshop.recipe.dataset.name,
         "digest": data.digest,
-        "path": str(expanded(path).resolve()) if path else None,
+        "path": data_path(workshop.recipe),
         "sizes": data.sizes,
         "input_shape": list(data.input_shape),
         "target_shape": list(data.target_shape),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -49,13 +49,22 @@ def broken(cells: Sequence[str], width: int) -> str:
 class Screen:
     """One run's output. `quiet` shows nothing (the log is still written); `verbose` adds what was decided and why."""
 
-    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False, verbose: int = 0) -> None:
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        quiet: bool = False,
+        verbose: int = 0,
+        watcher: Callable[[RunFolder, int, int], None] | None = None,
+    ) -> None:
         self.stream = stream or sys.stdout
         self.quiet, self.verbose = quiet, verbose
         self.notebook = stream is None and in_notebook()
         self.console = Console(file=self.stream, soft_wrap=True, highlight=False, force_jupyter=False)
         self.log: TextIO | None = None
         self.run: RunFolder | None = None
+        self.watcher = watcher
+        """Hears the run, the step and the number of steps, a few times a second."""
         self.pending: list[str] = []
         self.flushed = 0.0
         self.bar: Progress | None = None
@@ -101,6 +110,7 @@ class Screen:
     def begin(self, *, step: int, total: int) -> None:
         """Start the progress bar."""
         self.first, self.total, self.began = step, total, time.monotonic()
+        self._tell(step)
         if self.notebook and not self.quiet:
             self._flush()
             self.display = NotebookBar(first=step, total=total)
@@ -125,6 +135,7 @@ class Screen:
     def progress(self, step: int) -> None:
         """Move the bar; called a few times a second."""
         self._flush()
+        self._tell(step)
         if self.display is not None:
             self.display.move(step)
         if self.bar is not None:
@@ -168,6 +179,10 @@ class Screen:
         """Take the bar away and close the log."""
         self.end()
         self._close_log()
+
+    def _tell(self, step: int) -> None:
+        if self.watcher is not None and self.run is not None:
+            self.watcher(self.run, step, self.total)
 
     def _move(self, step: int, rate: str) -> None:
         assert self.bar is not None

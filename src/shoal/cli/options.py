@@ -18,6 +18,33 @@ class _Folder(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Gathering(click.Command):
+    """A command some of whose options take all the KEY=VALUE words behind them: `--zip a=1,2 b=3,4`."""
+
+    GATHERED = ("--zip", "--if", "--without")
+    SIGNS = ("=", "<", ">")
+    BETWEEN = "\x1f"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Make one value of the words behind such an option."""
+        words, left = list[str](), list(args)
+        while left:
+            word = left.pop(0)
+            option, equals, first = word.partition("=")
+            words.append(option if option in self.GATHERED else word)
+            if option in self.GATHERED:
+                taken = [first] if equals else []
+                while left and not left[0].startswith("-") and any(sign in left[0] for sign in self.SIGNS):
+                    taken += left.pop(0).split(" ")
+                words += [self.BETWEEN.join(taken)] if taken else []
+        return super().parse_args(ctx, words)
+
+    @classmethod
+    def split(cls, values: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+        """Return the words of each use of such an option."""
+        return tuple(tuple(value.split(cls.BETWEEN)) for value in values)
+
+
 runs = click.option(
     "--runs",
     type=_Folder(path_type=Path),

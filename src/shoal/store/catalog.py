@@ -33,6 +33,7 @@ class Summary:
     status: str
     steps: int = 0
     total_steps: int | None = None
+    steps_per_epoch: int | None = None
     metrics: dict[str, float] = field(default_factory=dict[str, float])
     started: str | None = None
     finished: str | None = None
@@ -109,6 +110,7 @@ def summary_of(folder: RunFolder) -> Summary | None:
         status=status,
         steps=steps,
         total_steps=_whole(known.get("total_steps")),
+        steps_per_epoch=_whole(known.get("steps_per_epoch")),
         metrics=metrics,
         started=_text(known.get("started")),
         finished=_text(known.get("finished")),

@@ -1,0 +1,32 @@
+"""Which runs recipes are, before any of them is trained: many at once, what they share looked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shoal.assembly.build import Workshop, data_path
+from shoal.assembly.explain import Known
+from shoal.assembly.objects import Objects
+from shoal.assembly.shelf import Shelf
+from shoal.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Identified:
+    """The signature of a recipe's experiment, and why a run that looks like it is another one (None: there is none)."""
+
+    signature: str
+    stale: str | None = None
+
+
+def identify(
+    recipes: Sequence[Recipe], *, runs: Path, shelf: Shelf, objects: Objects = Objects()
+) -> Iterator[Identified]:
+    """Yield the identity of each recipe; raises InputError for one whose data or model cannot be had."""
+    known = Known(runs)
+    for recipe in recipes:
+        workshop = Workshop(recipe, objects, runs, shelf=shelf)
+        stale = known.changes_since(workshop.identity, recipe.seed, path=data_path(recipe))
+        yield Identified(workshop.signature, stale)

@@ -1,0 +1,200 @@
+"""The table of a sweep: one row a run, or one an experiment with mean and deviation over its seeds; best first.
+
+Made from what is known at the moment, so that it serves a sweep that is being trained, one that was, and one of which
+nothing is there yet. A thousand runs stay readable: only as many rows are shown as there is room for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+
+from shoal.pages import formats
+from shoal.pages.blocks import Block, Cell, Column, Grid, Lines
+from shoal.pages.splits import AVERAGED, is_averaged, split_of
+from shoal.pages.statuses import SYMBOLS, status
+
+LOWER = ("loss", "perplexity", "error", "bits", "rmse", "mse", "mae", "brier", "calibration")
+"""Words in the names of metrics of which less is better."""
+ORDER = ("running", "finished", "stopped", "killed", "failed", "unreadable", "queued")
+"""Rows that have no value to sort by come in this order."""
+BEST = ("valid", f"valid{AVERAGED}", "test", "train")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of a sweep, as far as it is known."""
+
+    name: str
+    """What it has beside the base: `lr=0.1 width=64`."""
+    signature: str
+    seed: int
+    status: str = "queued"
+    step: int = 0
+    total: int | None = None
+    epoch: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict[str, float])
+    rate: float | None = None
+    """Steps a second."""
+    reason: str | None = None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until it ends, at its rate."""
+        if self.rate and self.total is not None and self.status == "running":
+            return max(0, self.total - self.step) / self.rate
+        return None
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the table is wanted."""
+
+    sort: str | None = None
+    """A metric or a column; `-KEY` is from high to low; None is best first."""
+    metrics: Sequence[str] = ()
+    by_run: bool = False
+    """One row a run, although there are several seeds."""
+    rows: int | None = None
+    """Rows that there is room for."""
+
+
+def higher_is_better(metric: str) -> bool:
+    """Return whether more of a metric is better, by its name.
+
+    >>> higher_is_better("valid.accuracy"), higher_is_better("valid.loss"), higher_is_better("test.top5_error")
+    (True, False, False)
+    """
+    name = metric.rpartition(".")[2]
+    return not any(word in name for word in LOWER)
+
+
+def main_metric(rows: Sequence[Row]) -> str | None:
+    """Return the metric that says which run is best: of the valid split, and accuracy before loss."""
+    names = {name for row in rows for name in row.metrics if split_of(name)}
+    return min(names, key=_rank, default=None)
+
+
+def sweep_table(rows: Sequence[Row], look: Look = Look()) -> list[Block]:
+    """Return the table, and a line of totals."""
+    seeds = len({row.seed for row in rows}) > 1
+    metrics = list(look.metrics) or _usual(rows)
+    groups = [[row] for row in rows] if look.by_run or not seeds else _experiments(rows)
+    groups = _sorted(groups, look.sort, main_metric(rows))
+    shown = groups if look.rows is None else groups[: max(1, look.rows)]
+    grid = _grid(shown, metrics, seeds=seeds, by_run=look.by_run or not seeds)
+    more = [f"and {len(groups) - len(shown):,} more"] if len(shown) < len(groups) else []
+    return [grid, Lines([*more, totals(rows)])]
+
+
+def totals(rows: Sequence[Row]) -> str:
+    """Return how many runs there are of each status, in one line."""
+    counts = {word: sum(row.status == word for row in rows) for word in ORDER}
+    said = [f"{SYMBOLS[word][0]} {count:,} {word}" for word, count in counts.items() if count]
+    return f"{len(rows):,} run{'s' * (len(rows) != 1)}: {', '.join(said)}" if rows else "no runs"
+
+
+def _usual(rows: Sequence[Row]) -> list[str]:
+    """Of train, valid and test the metric that says most, and valid's loss; averaged weights beside the others."""
+    names = {name for row in rows for name in row.metrics}
+    chosen: list[str] = []
+    for split in ("train", "valid", "test"):
+        of_split = sorted((name for name in names if name.startswith(f"{split}.")), key=_rank)
+        loss = [name for name in of_split[1:] if name == "valid.loss"]
+        for name in [*of_split[:1], *loss]:
+            averaged = name.replace(".", f"{AVERAGED}.", 1)
+            chosen += [name, averaged] if averaged in names else [name]
+    return chosen
+
+
+def _experiments(rows: Sequence[Row]) -> list[list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.signature, []).append(row)
+    return list(found.values())
+
+
+def _sorted(groups: list[list[Row]], key: str | None, best: str | None) -> list[list[Row]]:
+    name = key.removeprefix("-") if key else best
+    falling = key.startswith("-") if key else best is not None and higher_is_better(best)
+    having = [group for group in groups if name and _value(group, name) is not None]
+    lacking = [group for group in groups if not name or _value(group, name) is None]
+    having.sort(key=lambda group: _value(group, str(name)) or 0, reverse=falling)
+    return having + sorted(lacking, key=lambda group: ORDER.index(_status(group)))
+
+
+def _value(group: Sequence[Row], name: str) -> float | None:
+    facts = {"step": "step", "steps": "step", "epoch": "epoch", "rate": "rate", "left": "left", "seed": "seed"}
+    values = [getattr(row, facts[name]) if name in facts else row.metrics.get(name) for row in group]
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return fmean(known) if known else None
+
+
+def _grid(groups: Sequence[Sequence[Row]], metrics: Sequence[str], *, seeds: bool, by_run: bool) -> Grid:
+    columns = [Column("status"), Column("name")]
+    columns += [Column("seed", right=True)] if by_run and seeds else []
+    columns += [Column("signature", spare=True), Column("epoch", right=True)]
+    columns += [Column(formats.clean(name), right=True, spare=is_averaged(name)) for name in metrics]
+    columns += [Column("steps/s", right=True, spare=True), Column("left", right=True), Column("reason", spare=True)]
+    rows = [_cells(group, metrics, seed=by_run and seeds, single=by_run) for group in groups]
+    empty = {at for at in range(2, len(columns)) if not any(_text(row[at]) for row in rows)}
+    return Grid(
+        [column for at, column in enumerate(columns) if at not in empty],
+        [[cell for at, cell in enumerate(row) if at not in empty] for row in rows],
+    )
+
+
+def _cells(group: Sequence[Row], metrics: Sequence[str], *, seed: bool, single: bool) -> list[str | Cell]:
+    first = group[0]
+    reason = next((row.reason for row in group if row.reason and row.status != "finished"), "")
+    epochs = [row.epoch for row in group if row.epoch is not None]
+    left = [row.left for row in group if row.left is not None]
+    rates = [row.rate for row in group if row.rate is not None]
+    return [
+        _statuses(group),
+        formats.clean(first.name) or "(base)",
+        *([str(first.seed)] if seed else []),
+        first.signature[:8],
+        f"{min(epochs):.4g}" if epochs else "",
+        *(_measured(group, name, single=single) for name in metrics),
+        f"{sum(rates):,.0f}" if rates else "",
+        formats.duration(max(left)) if left else "",
+        formats.clean((reason or "").strip().split("\n")[0]),
+    ]
+
+
+def _measured(group: Sequence[Row], name: str, *, single: bool) -> str:
+    """A value, or mean ± deviation (n) over seeds."""
+    values = [row.metrics[name] for row in group if name in row.metrics]
+    if not values:
+        return ""
+    if single:
+        return formats.number(values[0])
+    if len(values) == 1 or not all(map(math.isfinite, values)):
+        return f"{formats.number(fmean(values))} ({len(values)})"
+    return f"{formats.number(fmean(values))} ± {stdev(values):.2g} ({len(values)})"
+
+
+def _statuses(group: Sequence[Row]) -> Cell:
+    word = _status(group)
+    shown = status(word)
+    done = sum(row.status == "finished" for row in group)
+    return shown if len(group) == 1 else Cell(f"{shown.text.partition(' ')[0]} {done}/{len(group)}", shown.style)
+
+
+def _status(group: Sequence[Row]) -> str:
+    """The status of an experiment: what needs to be looked at first, else what is still to come."""
+    words = {row.status for row in group}
+    order = ("running", "failed", "unreadable", "killed", "stopped", "queued", "finished")
+    return next((word for word in order if word in words), "queued")
+
+
+def _text(cell: str | Cell) -> str:
+    return cell.text if isinstance(cell, Cell) else cell
+
+
+def _rank(name: str) -> tuple[int, bool, bool, str]:
+    split = split_of(name)
+    return BEST.index(split) if split in BEST else len(BEST), "accuracy" not in name, "loss" in name, name
