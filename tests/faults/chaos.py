@@ -141,8 +141,13 @@ def _attempts(runs: Path) -> int:
 
 
 def result(runs: Path) -> dict[str, bytes]:
-    """Everything of a finished run that must not depend on how often it was killed, by file."""
+    """Everything of the one run in a folder that must not depend on how often it was killed, by file."""
     (folder,) = _runs(runs)
+    return result_of(folder)
+
+
+def result_of(folder: RunFolder) -> dict[str, bytes]:
+    """Everything of a finished run that must not depend on how often it was killed, by file."""
     facts = record.read(folder)
     newest = candidates(folder.checkpoints)[0]
     paths = [*newest.glob("*.pt"), folder.history, *folder.samples.glob("*")]

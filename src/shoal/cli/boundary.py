@@ -15,8 +15,8 @@ from typing import TextIO
 
 import click
 
-from shoal.cli.sweep_commands import app  # with its commands beside those of `cli.app`
 from shoal.cli.output import GONE
+from shoal.cli.sweep_commands import app  # with its commands beside those of `cli.app`
 from shoal.errors import ShoalError
 from shoal.pages.formats import clean
 

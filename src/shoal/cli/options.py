@@ -34,10 +34,15 @@ class Gathering(click.Command):
             words.append(option if option in self.GATHERED else word)
             if option in self.GATHERED:
                 taken = [first] if equals else []
-                while left and not left[0].startswith("-") and any(sign in left[0] for sign in self.SIGNS):
+                while left and self._belongs(left[0], option):
                     taken += left.pop(0).split(" ")
                 words += [self.BETWEEN.join(taken)] if taken else []
         return super().parse_args(ctx, words)
+
+    def _belongs(self, word: str, option: str) -> bool:
+        """Whether a word is one of those behind an option; a condition has no list of values."""
+        setting = not word.startswith("-") and any(sign in word for sign in self.SIGNS)
+        return setting and not (option == "--without" and "," in word)
 
     @classmethod
     def split(cls, values: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:

@@ -24,7 +24,7 @@ from shoal.sweeps.driver import Driver, Identified, Order, places
 from shoal.sweeps.grid import Grid, of_words
 from shoal.sweeps.grid_file import GridFile, is_grid_file, load
 from shoal.sweeps.naming import short_keys
-from shoal.sweeps.planning import Choice, Plan
+from shoal.sweeps.planning import Choice, Planned
 from shoal.sweeps.points import Request, compose
 
 FAILED = 1
@@ -90,13 +90,15 @@ def run(asked: Asked, how: How, *, runs: Path) -> int:
     order = Order(runs, name, [command_line(command)], how.modules, how.workers, how.threads, how.choice)
     screen = SweepScreen(sys.stderr if how.json else sys.stdout, how.look)
     _crowd(how, screen)
-    driver = Driver.start(order, screen.say)
+    driver = Driver.start(order, screen.say, at_once=1 if how.plan or file is not None else grid.size)
     try:
-        request = _request(asked, grid, file, presets)
+        request = _request(asked, grid, file, presets, how.modules)
         wanted = driver.identified(request)
         todo, found = driver.planned(wanted)
         screen.plan(name, todo, workers=min(len(driver.places), max(1, len(todo.todo))))
         if how.plan:
+            if how.json:
+                output.results({"run": each.point.run, **_named(each), "doing": each.doing} for each in todo.planned)
             return 0
         if detached is not None:
             detached.let_go(runs, name)
@@ -106,16 +108,22 @@ def run(asked: Asked, how: How, *, runs: Path) -> int:
         screen.end(rows)
         if how.json:
             _print(wanted, runs)
-        return _code(driver, todo, [row.status for row in rows])
+        return _code(driver, [row.status for row in rows])
     finally:
         screen.close()
         driver.close()
 
 
-def _request(asked: Asked, grid: Grid, file: GridFile | None, presets: Sequence[str]) -> Request:
+def _request(
+    asked: Asked, grid: Grid, file: GridFile | None, presets: Sequence[str], modules: Sequence[str]
+) -> Request:
     from shoal.recipe import compose as recipes  # noqa: PLC0415 Hydra, while the first worker imports torch
     from shoal.recipe.flat import flat  # noqa: PLC0415
 
+    if modules:
+        from shoal.assembly.registry import import_modules  # noqa: PLC0415 torch, as the modules do
+
+        import_modules(modules)
     if file is not None and file.base is not None and presets:
         raise InputError(f"{file.path} has a base of its own: leave out {presets[0]}.")
     base = _base(file, presets, asked.config_dir)
@@ -163,6 +171,10 @@ def _crowd(how: How, screen: SweepScreen) -> None:
         )
 
 
+def _named(each: Planned) -> dict[str, object]:
+    return {"signature": each.point.signature, "seed": each.point.seed, "values": each.point.values}
+
+
 def _print(wanted: Identified, runs: Path) -> None:
     board = Board(runs, wanted.sweep)
     board.refresh()
@@ -185,8 +197,7 @@ def _print(wanted: Identified, runs: Path) -> None:
     output.results(results)
 
 
-def _code(driver: Driver, todo: Plan, statuses: Sequence[str]) -> int:
-    del todo
+def _code(driver: Driver, statuses: Sequence[str]) -> int:
     if driver.queue is not None and driver.queue.stopping:
         return RESUMABLE
     if any(status in ("failed", "unreadable", "killed") for status in statuses):

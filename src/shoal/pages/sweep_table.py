@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
+from shoal.errors import InputError, nearest
 from shoal.pages import formats
 from shoal.pages.blocks import Block, Cell, Column, Grid, Lines
 from shoal.pages.splits import AVERAGED, is_averaged, split_of
@@ -20,6 +21,8 @@ LOWER = ("loss", "perplexity", "error", "bits", "rmse", "mse", "mae", "brier", "
 """Words in the names of metrics of which less is better."""
 ORDER = ("running", "finished", "stopped", "killed", "failed", "unreadable", "queued")
 """Rows that have no value to sort by come in this order."""
+FACTS = {"step", "epoch", "rate", "left", "seed"}
+"""What rows can be sorted by beside metrics."""
 BEST = ("valid", f"valid{AVERAGED}", "test", "train")
 
 
@@ -79,6 +82,7 @@ def main_metric(rows: Sequence[Row]) -> str | None:
 
 def sweep_table(rows: Sequence[Row], look: Look = Look()) -> list[Block]:
     """Return the table, and a line of totals."""
+    _check(rows, look)
     seeds = len({row.seed for row in rows}) > 1
     metrics = list(look.metrics) or _usual(rows)
     groups = [[row] for row in rows] if look.by_run or not seeds else _experiments(rows)
@@ -87,6 +91,16 @@ def sweep_table(rows: Sequence[Row], look: Look = Look()) -> list[Block]:
     grid = _grid(shown, metrics, seeds=seeds, by_run=look.by_run or not seeds)
     more = [f"and {len(groups) - len(shown):,} more"] if len(shown) < len(groups) else []
     return [grid, Lines([*more, totals(rows)])]
+
+
+def _check(rows: Sequence[Row], look: Look) -> None:
+    """Raise InputError for a key that no run has; before anything is measured, metrics are not known."""
+    known = {name for row in rows for name in row.metrics}
+    for option, key in [("--sort", (look.sort or "").removeprefix("-")), *(("--metrics", key) for key in look.metrics)]:
+        if key and known and key not in known | FACTS:
+            close = nearest(key, known | FACTS)
+            hint = f"did you mean {close}? " if close else ""
+            raise InputError(f"{option} {key!r}: no run has it; {hint}There are: {', '.join(sorted(known | FACTS))}.")
 
 
 def totals(rows: Sequence[Row]) -> str:
@@ -126,8 +140,7 @@ def _sorted(groups: list[list[Row]], key: str | None, best: str | None) -> list[
 
 
 def _value(group: Sequence[Row], name: str) -> float | None:
-    facts = {"step": "step", "steps": "step", "epoch": "epoch", "rate": "rate", "left": "left", "seed": "seed"}
-    values = [getattr(row, facts[name]) if name in facts else row.metrics.get(name) for row in group]
+    values = [getattr(row, name) if name in FACTS else row.metrics.get(name) for row in group]
     known = [value for value in values if value is not None and math.isfinite(value)]
     return fmean(known) if known else None
 
@@ -156,7 +169,7 @@ def _cells(group: Sequence[Row], metrics: Sequence[str], *, seed: bool, single: 
         _statuses(group),
         formats.clean(first.name) or "(base)",
         *([str(first.seed)] if seed else []),
-        first.signature[:8],
+        formats.clean(first.signature[:8]),
         f"{min(epochs):.4g}" if epochs else "",
         *(_measured(group, name, single=single) for name in metrics),
         f"{sum(rates):,.0f}" if rates else "",

@@ -31,6 +31,7 @@ LOG = "workers.log"
 LIVE_SECONDS = 1.0
 ASKED = 500
 """Recipes that are sent at once to be identified."""
+TELL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,12 @@ class Driver:
     queue: Queue | None = None
 
     @classmethod
-    def start(cls, order: Order, say: Callable[[str], None]) -> Driver:
-        """Return a driver whose first worker is on its way, while the points are still to be composed."""
+    def start(cls, order: Order, say: Callable[[str], None], *, at_once: int = 1) -> Driver:
+        """Return a driver whose first workers are on their way, while the points are still to be composed."""
         pool = Pool(Setting(order.runs, order.modules, order.command, order.threads))
         made = places(order.workers, order.threads)
-        pool.start(made[0])
+        for place in made[:at_once]:
+            pool.start(place)
         return cls(order, say, pool, made)
 
     def identified(self, request: Request) -> Identified:
@@ -153,25 +155,26 @@ class Driver:
         return Queue(self.order.runs, jobs, self.pool, self.places[: max(1, len(jobs))], self.say, changed)
 
     def _signatures(self, recipes: Sequence[Recipe]) -> list[tuple[str, str | None]]:
-        """Ask the first worker which runs these are."""
+        """Ask the worker that is ready first which runs these are; another one where it dies."""
         found: list[tuple[str, str | None]] = []
-        asked = 0
-        began = time.monotonic()
+        asked, told, first = 0, time.monotonic(), None
         while len(found) < len(recipes):
             for process, message in self.pool.events(1.0):
                 if message is None:
-                    raise ShoalError(f"the first worker ended ({process.ended()}).\n{self.pool.printed()}".rstrip())
-                if "ready" in message:
-                    process.ready = True
-                elif "refused" in message or message.get("reason"):
+                    asked, first = len(found), None if process is first else first
+                    self.pool.replace(process)
+                    continue
+                if "refused" in message or message.get("reason"):
                     raise _error(message)
+                process.ready = process.ready or "ready" in message
                 found += [(signature, stale) for signature, stale in message.get("identified", ())]
-                if process.ready and asked == len(found) and asked < len(recipes):
-                    chunk = recipes[asked : asked + ASKED]
-                    process.channel.send({"identify": [recipe.mapping() for recipe in chunk]})
-                    asked += len(chunk)
-            if time.monotonic() - began > 10:
-                began = time.monotonic()
+            first = first or next((process for process in self.pool.processes if process.ready), None)
+            if first is not None and asked == len(found) and asked < len(recipes):
+                chunk = recipes[asked : asked + ASKED]
+                first.channel.send({"identify": [recipe.mapping() for recipe in chunk]})
+                asked += len(chunk)
+            if time.monotonic() - told > TELL_SECONDS:
+                told = time.monotonic()
                 self.say(f"{len(found):,} of {len(recipes):,} points are identified")
         return found
 

@@ -78,14 +78,18 @@ class Grid:
     fixed: Overrides = field(default_factory=dict[str, Any])
     """What all points have."""
 
+    @property
+    def size(self) -> int:
+        """How many points it has at most, where conditions add none."""
+        return math.prod(len(group[0].values) for group in self.axes) * max(1, len(self.seeds))
+
     def points(self, base: Mapping[str, Any]) -> Iterator[Overrides]:
         """Yield the overrides of each point; `base` has the dotted keys that conditions may ask for.
 
         Raises InputError for more than MOST.
         """
-        count = math.prod(len(group[0].values) for group in self.axes) * max(1, len(self.seeds))
-        if count > MOST:
-            raise InputError(f"the grid has {count:,} points, more than {MOST:,}: is a range too fine?")
+        if self.size > MOST:
+            raise InputError(f"the grid has {self.size:,} points, more than {MOST:,}: is a range too fine?")
         for point in self._said(base):
             if not any(all(each.holds(point, base) for each in together) for together in self.without):
                 yield from ({**point, "seed": seed} for seed in self.seeds) if self.seeds else (point,)

@@ -172,8 +172,9 @@ def _told(path: Path) -> Generator[None]:
 
 def _place(path: Path, error: BaseException) -> str:
     """The last line of the file itself that was being executed."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    here = path.resolve()
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).resolve() == here]
     if not own:
         return "" if isinstance(error, ShoalError) else f"{path}: "
-    line = linecache.getline(str(path), own[-1].lineno or 0).strip()
+    line = linecache.getline(own[-1].filename, own[-1].lineno or 0).strip()
     return f"{path}, line {own[-1].lineno}: {line}\n"

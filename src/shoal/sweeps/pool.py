@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shoal.errors import ShoalError
 from shoal.files import to_json
 from shoal.sweeps.channel import Channel, Message
 
@@ -22,6 +23,8 @@ PATIENCE_SECONDS = 30.0
 """How long a worker that was asked to stop may take to save."""
 
 MOST_PRINTED = 4000
+MOST_ENDED, MOST_KILLED = 3, 10
+"""Workers that may end by themselves, and by a signal, in a row before they are ready."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class Pool:
         self.setting = setting
         self.processes: list[Process] = []
         self.log: Path | None = None
+        self._lost = 0
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 until there is a place for it, and `close`
         self._selector = selectors.DefaultSelector()
 
@@ -144,6 +148,19 @@ class Pool:
                 yield process, None
             else:
                 yield from ((process, message) for message in received)
+
+    def replace(self, process: Process) -> None:
+        """Start a worker in the place of one that is gone; raises ShoalError where they die again and again."""
+        self.mourn(process)
+        self.start(process.place)
+
+    def mourn(self, process: Process) -> str:
+        """Return how a worker ended that is gone; raises ShoalError where too many did before they were ready."""
+        how = process.ended()
+        self._lost = 0 if process.ready else self._lost + 1
+        if self._lost >= (MOST_KILLED if how.startswith("SIG") else MOST_ENDED):
+            raise ShoalError(f"workers end before they begin ({how}).\n{self.printed()}".rstrip())
+        return how
 
     def forget(self, process: Process) -> None:
         """Let go of a worker that is gone."""

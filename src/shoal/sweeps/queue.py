@@ -81,8 +81,6 @@ class Queue:
     waiting: deque[int] = field(default_factory=deque[int])
     working: dict[int, int] = field(default_factory=dict[int, int])
     """The job of each worker, by the process's id."""
-    lost: int = 0
-    """Workers that died in a row before they were ready."""
     narrow: bool = False
 
     def __post_init__(self) -> None:
@@ -167,7 +165,7 @@ class Queue:
         if message is None:
             self._mourn(process)
         elif "ready" in message:
-            process.ready, self.lost = True, 0
+            process.ready = True
         elif "refused" in message:
             raise ShoalError(str(message.get("traceback") or message["reason"]))
         elif "ended" in message:
@@ -191,13 +189,9 @@ class Queue:
 
     def _mourn(self, process: Process) -> None:
         """A worker is gone: its run, if it had one, goes back into the queue."""
-        how = process.ended()
+        how = process.ended() if self.stopping else self.pool.mourn(process)
         number = self.working.pop(process.popen.pid, None)
         if number is None:
-            if not process.ready and not self.stopping:
-                self.lost += 1
-                if self.lost >= MOST:
-                    raise ShoalError(f"workers end before they begin ({how}).\n{self.pool.printed()}".rstrip())
             return
         job = self.jobs[number]
         folder = self._folder(job)
