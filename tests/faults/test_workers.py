@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ def place(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Generator[None]:
+    """Workers end with what a test began; one that lives on is killed, for the tests would wait for it at their end."""
+    before = children(os.getpid())
+    yield
+    left = children(os.getpid()) - before
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
 
 
 def failed(folder: Path) -> dict[str, Any]:
@@ -72,10 +84,9 @@ READING = rf"while it read Points\[{BAD}\] in epoch 2\."
 def test_a_worker_that_fails_is_named_and_the_run_resumes_to_the_same_bits(
     place: Callable[..., Path], kind: str, message: str
 ) -> None:
-    folder, before = place("broken", once=kind), children(os.getpid())
+    folder = place("broken", once=kind)
     with pytest.raises(TrainingError, match=message) as raised:
         train(folder, dataset__workers=2, dataset__worker_timeout=3)
-    assert children(os.getpid()) == before
     assert failed(folder)["reason"] == f"TrainingError: {raised.value}"
     train(folder, dataset__workers=2)
     whole = place("whole")
@@ -83,8 +94,9 @@ def test_a_worker_that_fails_is_named_and_the_run_resumes_to_the_same_bits(
     assert result(folder / "runs") == result(whole / "runs")
 
 
-def long(folder: Path, **keys: Any) -> Callable[[], int]:
-    """A training of two workers, by the command, to be forked."""
+@contextmanager
+def started(folder: Path, **keys: Any) -> Generator[int]:
+    """Yield a forked process that trains with two workers, by the command; at the end all of them are killed."""
 
     def action() -> int:
         words = {**WORDS, "dataset": "points", "dataset.path": folder, "dataset.workers": 2, **keys}
@@ -92,7 +104,14 @@ def long(folder: Path, **keys: Any) -> Callable[[], int]:
         os.dup2(os.open(folder / "said", os.O_WRONLY | os.O_CREAT), 1)
         return command.run(given, runs=folder / "runs", config_dir=None, modules=[], again=False, json=False, verbose=0)
 
-    return action
+    pid = forked(action)
+    try:
+        yield pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):  # it was waited for
+            ended(pid)
 
 
 def stepped(folder: Path) -> bool:
@@ -102,13 +121,13 @@ def stepped(folder: Path) -> bool:
 @pytest.mark.parametrize("hanging", [False, True])
 def test_workers_end_with_a_training_that_is_killed(place: Callable[..., Path], hanging: bool) -> None:
     folder = place("killed", slow="", once="hangs" if hanging else "")
-    pid = forked(long(folder, **{"dataset.worker_timeout": 100}))
-    waited(lambda: (folder / "happened").exists() if hanging else stepped(folder), "the training")
-    workers = children(pid)
-    assert len(workers) >= 2
-    os.kill(pid, signal.SIGKILL)
-    assert ended(pid) == -signal.SIGKILL
-    waited(lambda: not alive(workers), "the end of the workers", seconds=3)
+    with started(folder, **{"dataset.worker_timeout": 100}) as pid:
+        waited(lambda: (folder / "happened").exists() if hanging else stepped(folder), "the training", seconds=30)
+        workers = children(pid)
+        assert len(workers) >= 2
+        os.kill(pid, signal.SIGKILL)
+        assert ended(pid) == -signal.SIGKILL
+        waited(lambda: not alive(workers), "the end of the workers", seconds=3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -116,12 +135,12 @@ def test_a_signal_to_the_group_of_a_training_with_workers_stops_it_cleanly(
     place: Callable[..., Path], number: signal.Signals
 ) -> None:
     folder = place("stopped", slow="")
-    pid = forked(long(folder))
-    waited(lambda: stepped(folder), "the training")
-    workers = children(pid)
-    os.killpg(pid, number)
-    assert ended(pid) == 75, (folder / "said").read_text()
-    assert not alive(workers)
+    with started(folder) as pid:
+        waited(lambda: stepped(folder), "the training", seconds=30)
+        workers = children(pid)
+        os.killpg(pid, number)
+        assert ended(pid) == 75, (folder / "said").read_text()
+        assert not alive(workers)
     (run,) = shoal.runs(folder / "runs")
     assert (run.status, run.record["reason"].split(" at ")[0]) == ("stopped", f"stopped by {number.name}")
     (folder / "slow").unlink()
