@@ -49,6 +49,10 @@ def test_after_one_signal_everything_is_left_in_order() -> None:
     assert listen(signal.SIGTERM) == (0, ["SIGTERM True", "left"])
 
 
+def test_a_hangup_asks_for_nothing_and_ends_nothing() -> None:
+    assert listen(signal.SIGHUP) == (0, ["None False", "left"])
+
+
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_signals_that_come_together_are_one(second: signal.Signals) -> None:
     """`timeout` signals the process and then its group; torchrun sends SIGTERM on where Ctrl-C reached the group."""
