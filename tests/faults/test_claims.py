@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +136,15 @@ print(json.dumps(answers))
 
 def claims(runs: Path) -> list[Any]:
     command = [sys.executable, "-c", CLAIM, str(runs)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, start_new_session=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, text=True, start_new_session=True, **pipes)
+    try:
+        said, wrong = process.communicate(timeout=30)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, wrong
+    return json.loads(said)
 
 
 @pytest.mark.faults

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -178,13 +179,14 @@ def test_timeout_signals_twice_and_means_one_stop(tmp_path: Path) -> None:
         for name, process in started.items():
             wait_for_rows(tmp_path / name)
             process.send_signal(signal.SIGALRM)  # its time is over
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=30)
             assert process.returncode == 75, output
             assert f"stopped by SIG{name} at step" in output
             assert record(tmp_path / name)["status"] == "stopped"
     finally:
         for process in started.values():
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
 
@@ -236,7 +238,9 @@ def test_a_reader_that_leaves_changes_neither_training_nor_exit_code(
 )
 def test_in_a_shell_the_output_may_be_cut_or_closed(shell: str, tmp_path: Path) -> None:
     command = " ".join([sys.executable, "-m", "shoal", "train", *QUICK, "--runs", str(tmp_path / "runs")])
-    answer = subprocess.run(shell.format(command), shell=True, executable="/bin/bash", capture_output=True, text=True)
+    answer = subprocess.run(
+        shell.format(command), shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=60
+    )
     assert (answer.stdout.splitlines()[-1], answer.stderr) == ("0", "")
     assert record(tmp_path / "runs")["status"] == "finished"
     (folder,) = (tmp_path / "runs").glob("*/seed-0")

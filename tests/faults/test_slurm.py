@@ -127,10 +127,11 @@ def test_outside_of_slurm_nothing_is_asked() -> None:
 def test_a_time_limit_before_there_is_a_training_puts_the_job_back_once(
     number: signal.Signals, restarts: str, asked: bool, said: str | None, tmp_path: Path, start: Any
 ) -> None:
-    """As a child that was forked in the meantime gets the signal too, it asks for nothing."""
+    """A child that was forked before gets the signal first, and asks for nothing."""
     slurm = Slurm(tmp_path)
     (tmp_path / "asking.py").write_text(
-        f"import os, signal\nif not os.fork():\n    signal.pause()\nos.kill(0, {number.value})\nsignal.pause()\n"
+        "import os, signal\nchild = os.fork()\nif not child:\n    signal.pause()\n"
+        f"os.kill(child, {number.value})\nos.waitpid(child, 0)\nos.kill(os.getpid(), {number.value})\n"
     )
     words = ["train", "--module", "asking", "--runs", str(tmp_path / "runs")]
     ended = start(*words, **slurm.job, SLURM_RESTART_COUNT=restarts, PYTHONPATH=str(tmp_path), TROUBLE="-1 ")

@@ -25,6 +25,7 @@ def listen(*numbers: int, apart: float = 1.0) -> tuple[int, list[str]]:
         pid = os.fork()
     if pid == 0:
         try:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what has started the tests may ignore it
             pulse = Pulse(seconds=1e9, clock=lambda: next(clock))
             with pulse.listening():
                 for number in numbers:
