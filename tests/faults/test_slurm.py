@@ -130,7 +130,8 @@ def test_a_time_limit_before_there_is_a_training_puts_the_job_back_once(
     """A child that was forked before gets the signal first, and asks for nothing."""
     slurm = Slurm(tmp_path)
     (tmp_path / "asking.py").write_text(
-        "import os, signal\nchild = os.fork()\nif not child:\n    signal.pause()\n"
+        "import os, time\nthere, child = os.pipe(), os.fork()\n"
+        "if not child:\n    os.write(there[1], b'.')\nwhile not child:\n    time.sleep(0.01)\nos.read(there[0], 1)\n"
         f"os.kill(child, {number.value})\nos.waitpid(child, 0)\nos.kill(os.getpid(), {number.value})\n"
     )
     words = ["train", "--module", "asking", "--runs", str(tmp_path / "runs")]
