@@ -20,7 +20,7 @@ import torch
 
 from shoal.assembly import samples
 from shoal.assembly.build import Workshop
-from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent
+from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent, told
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.ending import failed, now, stopped
 from shoal.assembly.explain import changes_since
@@ -280,7 +280,7 @@ def _record_decision(decision: Decision, workshop: Workshop, folder: RunFolder, 
     workshop.decisions.append(decision)
     with writing(folder):
         record.update(folder, guard=[each.plain() for each in workshop.decisions])
-    screen.say(decision.said)
+    screen.say(told(workshop.decisions))
 
 
 def _trial_save(folder: RunFolder, recorder: RunRecorder, engine: SoloEngine, callbacks: list[Callback]) -> None:
