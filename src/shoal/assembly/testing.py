@@ -84,6 +84,7 @@ def test_run(
         training=False,
         pad=False,
         left_out=left_out.of(measured) if skips_broken(recipe.dataset) else None,
+        classes=data.classes,
     )
     plan: dict[str, Any] = facts.get("plan") or {}
     model = laid_out(model.to(where), channels_last=bool(plan.get("channels_last"))).eval()
