@@ -43,6 +43,7 @@ from shoal.recipe.scaling import sentences
 from shoal.rng import preserved
 from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside, sweep
 from shoal.store.provenance import code_patch, collect
+from shoal.store.secrets import refuse_secret
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
 from shoal.training.interruption import Watched
@@ -80,6 +81,8 @@ def conduct(
         folder = find(runs, workshop.signature, recipe.seed)
         if folder is not None and not again and record.status(folder) == "finished":
             return folder
+        if folder is None or again:
+            refuse_secret(recipe.name)
         writable_folder(runs)
         if folder is not None and again:
             with RunLock(folder):
