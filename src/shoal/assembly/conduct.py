@@ -30,6 +30,7 @@ from shoal.assembly.layout import laid_out
 from shoal.assembly.measurements import remember, remembered
 from shoal.assembly.objects import Objects
 from shoal.assembly.recorder import RunRecorder, writing
+from shoal.assembly.remarks import remarks
 from shoal.assembly.screen import Screen
 from shoal.assembly.stepping import Step
 from shoal.checkpoints import size_of
@@ -381,7 +382,8 @@ def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen
     sizes = ", ".join(f"{data.sizes[split]:,} {split}" if split in data.sizes else split for split in data.splits)
     count = sum(p.numel() for p in workshop.model.parameters())
     screen.say(f"{recipe.model.name} ({count:,} parameters) on {recipe.dataset.name} ({sizes})")
-    for note in (*data.notes, *workshop.start.report, *sentences(workshop.changes)):
+    told = remarks(recipe, data, workshop.batch_size)
+    for note in (*data.notes, *workshop.start.report, *sentences(workshop.changes), *told):
         screen.say(note)
     plan = engine.plan
     where = f"{plan.device}, {plan.threads} thread{'s' * (plan.threads != 1)}, {plan.execution}"
