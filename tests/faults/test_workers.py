@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ import pytest
 
 import shoal
 from shoal.cli import train as command
-from shoal.errors import TrainingError
+from shoal.errors import DataError, TrainingError
 from tests.faults.chaos import result
 from tests.faults.endings import alive, children, cut_before, ended, forked, waited
 from tests.faults.points import BAD, WORDS, train
@@ -150,22 +151,48 @@ def test_a_signal_to_the_group_of_a_training_with_workers_stops_it_cleanly(
     assert result(folder / "runs") == result(whole / "runs")
 
 
+FAULTS = {
+    "broken": (
+        TrainingError,
+        rf"Points[{BAD}] raised ValueError: no such point (",
+        "Mend that example, or leave it out: dataset.broken=skip. Start again to resume.",
+    ),
+    "odd": (
+        DataError,
+        f"labels out of range: Points[{BAD}] has the label 2: expected 0 to 1. Number the classes from 0; ",
+        "Or leave such examples out: dataset.broken=skip.",
+    ),
+}
+"""What may be the matter with an example: the error, and how it begins and ends."""
+
+
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_example_that_cannot_be_read_stops_the_run_with_its_name(place: Callable[..., Path], workers: int) -> None:
-    by = r" \(worker [12] of 2\)" if workers else ""
-    folder = place("stop", broken="")
-    with pytest.raises(TrainingError, match=rf"^Points\[{BAD}\] raised ValueError: no such point \(.*points\.py, line "
-                       rf"\d+, in fault\), in epoch 1{by}\. Mend that example, or leave it out"):  # fmt: skip
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_example_that_cannot_be_read_stops_the_run_with_its_name(
+    place: Callable[..., Path], fault: str, workers: int
+) -> None:
+    kind, begins, ends = FAULTS[fault]
+    folder = place("stop", **{fault: ""})
+    with pytest.raises(kind) as raised:
         train(folder, dataset__workers=workers)
-    assert "no such point" in failed(folder)["reason"]
-    (folder / "broken").unlink()
+    message = str(raised.value)
+    assert message.startswith(begins)
+    assert message.endswith(ends)
+    if fault == "broken":
+        by = r" \(worker [12] of 2\)" if workers else ""
+        assert re.search(rf"points\.py, line \d+, in fault\), in epoch 1{by}\. Mend", message)
+    assert message in failed(folder)["reason"]
+    (folder / fault).unlink()
     assert train(folder, dataset__workers=workers).status == "finished"
 
 
-def test_examples_that_cannot_be_read_are_left_out_where_the_recipe_says_so(place: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_examples_that_cannot_be_read_are_left_out_where_the_recipe_says_so(
+    place: Callable[..., Path], fault: str
+) -> None:
     runs: list[shoal.Run] = []
     for workers in (0, 2):
-        folder = place(f"skip-{workers}", broken="")
+        folder = place(f"skip-{workers}", **{fault: ""})
         runs.append(train(folder, dataset__workers=workers, dataset__broken="skip"))
         left_out = runs[-1].record["left_out"]
         assert {split: (of["count"], of["examples"]) for split, of in left_out.items()} == {
@@ -175,13 +202,14 @@ def test_examples_that_cannot_be_read_are_left_out_where_the_recipe_says_so(plac
         log = (runs[-1].folder / "train.log").read_text()
         for split in ("train", "valid"):
             told = (
-                f"1 example of {split} could not be read and was left out (dataset.broken=skip): {BAD}. Points[{BAD}]"
+                f"1 example of {split} could not be read and was left out (dataset.broken=skip): {BAD}. "
+                f"{FAULTS[fault][1]}"
             )
             assert log.count(told) == 1
     assert result(runs[0].folder.parents[1]) == result(runs[1].folder.parents[1])
     sound = place("sound")
     assert train(sound).signature != runs[0].signature, "it is another experiment"
-    with pytest.warns(UserWarning, match=rf"1 example of valid could not be read .*: {BAD}\. Points\[{BAD}\] raised"):
+    with pytest.warns(UserWarning, match=rf"1 example of valid could not be read .*: {BAD}\. .*Points\[{BAD}\]"):
         measured = runs[0].test(split="valid")
     assert measured == {name: value for name, value in runs[0].metrics.items() if name.startswith("valid.")}
 

@@ -110,7 +110,10 @@ def test_a_union_has_one_sentence(value: Any) -> None:
 
 def test_all_problems_are_named_at_once() -> None:
     text = refusal({"optimizer": {"name": "adamw", "lr": -1, "beta1": 2}, "model": "mpl", "seed": "a"})
-    assert len(text.splitlines()) == 4
+    assert text.startswith("4 things are wrong:\n- ")
+    assert len(text.splitlines()) == 5
+    for named in ("model.name: unknown model 'mpl'", "optimizer.lr = -1", "optimizer.beta1 = 2", "seed = 'a'"):
+        assert f"\n- {named}" in text
 
 
 def test_an_entry_may_be_optional_or_required() -> None:

@@ -20,7 +20,7 @@ import torch
 
 from shoal.assembly import samples
 from shoal.assembly.build import Workshop
-from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent
+from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent, told
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.ending import failed, now, stopped
 from shoal.assembly.explain import changes_since
@@ -30,6 +30,7 @@ from shoal.assembly.layout import laid_out
 from shoal.assembly.measurements import remember, remembered
 from shoal.assembly.objects import Objects
 from shoal.assembly.recorder import RunRecorder, writing
+from shoal.assembly.remarks import remarks
 from shoal.assembly.screen import Screen
 from shoal.assembly.stepping import Step
 from shoal.checkpoints import size_of
@@ -43,6 +44,7 @@ from shoal.recipe.scaling import sentences
 from shoal.rng import preserved
 from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside, sweep
 from shoal.store.provenance import code_patch, collect
+from shoal.store.secrets import refuse_secret
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
 from shoal.training.interruption import Watched
@@ -80,6 +82,8 @@ def conduct(
         folder = find(runs, workshop.signature, recipe.seed)
         if folder is not None and not again and record.status(folder) == "finished":
             return folder
+        if folder is None or again:
+            refuse_secret(recipe.name)
         writable_folder(runs)
         if folder is not None and again:
             with RunLock(folder):
@@ -280,7 +284,7 @@ def _record_decision(decision: Decision, workshop: Workshop, folder: RunFolder, 
     workshop.decisions.append(decision)
     with writing(folder):
         record.update(folder, guard=[each.plain() for each in workshop.decisions])
-    screen.say(decision.said)
+    screen.say(told(workshop.decisions))
 
 
 def _trial_save(folder: RunFolder, recorder: RunRecorder, engine: SoloEngine, callbacks: list[Callback]) -> None:
@@ -378,7 +382,8 @@ def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen
     sizes = ", ".join(f"{data.sizes[split]:,} {split}" if split in data.sizes else split for split in data.splits)
     count = sum(p.numel() for p in workshop.model.parameters())
     screen.say(f"{recipe.model.name} ({count:,} parameters) on {recipe.dataset.name} ({sizes})")
-    for note in (*data.notes, *workshop.start.report, *sentences(workshop.changes)):
+    told = remarks(recipe, data, workshop.batch_size)
+    for note in (*data.notes, *workshop.start.report, *sentences(workshop.changes), *told):
         screen.say(note)
     plan = engine.plan
     where = f"{plan.device}, {plan.threads} thread{'s' * (plan.threads != 1)}, {plan.execution}"

@@ -176,7 +176,7 @@ class RunRecorder:
         """Record which updates were left out, and say so."""
         batch = origin.plain() if origin is not None else {}
         record.update(self.folder, skipped_steps={"count": skips.updates, "last": {"step": skips.last, **batch}})
-        where = f", on {origin.said}" if origin is not None else ""
+        where = f", on {origin.recorded('skipped_steps')}" if origin is not None else ""
         several = "s" * (skips.updates != 1)
         self.screen.say(
             f"{skips.updates:,} update{several} left out so far (guard.action=skip), the last at step {skips.last:,}"

@@ -9,13 +9,12 @@ from torch import nn
 
 from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
-from shoal.assembly.weights import weights_of
+from shoal.assembly.weights import kept
 from shoal.datasets import Normalisation
 from shoal.errors import RecipeError, StoreError
 from shoal.recipe import Recipe, from_yaml
 from shoal.recipe.fields import Part
 from shoal.store import RunFolder, record
-from shoal.training.weights import load_weights
 
 
 def recipe_of(folder: RunFolder) -> Recipe:
@@ -48,7 +47,7 @@ def trained_model(
     average, best) that the run does not have.
     """
     model = network(folder, objects)
-    load_weights(model, weights_of(folder, weights))
+    kept(folder).put_into(model, weights)
     constants = normalisation_of(folder)
     if normalised and constants is not None:
         model.register_forward_pre_hook(_normalising(constants))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from shoal.cli import output
 from shoal.errors import InputError
-from shoal.pages.formats import clean, size
+from shoal.files import size
+from shoal.pages.formats import clean
 from shoal.store import RunFolder, resolve
 from shoal.store.catalog import folders_in
 from shoal.store.folder import is_run

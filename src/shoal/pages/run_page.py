@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from shoal.files import size
 from shoal.pages import formats
 from shoal.pages.blocks import Block, Column, Grid, Heading, Lines, Pairs, text_of
 from shoal.pages.curves import curve
@@ -153,7 +154,7 @@ def _scaled(known: Record) -> list[Block]:
 
 def _checkpoints(folder: RunFolder) -> list[Block]:
     found = sorted(path for path in folder.checkpoints.glob("step-*") if path.is_dir() and "." not in path.name)
-    rows = [[formats.clean(path.name), formats.size(_bytes_of(path))] for path in found]
+    rows = [[formats.clean(path.name), size(_bytes_of(path))] for path in found]
     columns = [Column("checkpoint"), Column("size", right=True)]
     return [Heading("checkpoints"), Grid(columns, rows)] if rows else []
 

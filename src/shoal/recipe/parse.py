@@ -35,12 +35,13 @@ PARTS: dict[str, str] = {
 
 
 def parse(data: Mapping[str, Any]) -> Recipe:
-    """Validate a mapping into a frozen Recipe; raises RecipeError with one line for each problem."""
+    """Validate a mapping into a frozen Recipe; raises RecipeError with one line for each problem, under a head."""
     problems: list[str] = []
     resolved = _resolve_parts(dict(data), problems)
     recipe = _validate(Recipe, resolved, "", problems)
     if problems:
-        raise RecipeError("\n".join(problems))
+        listed = [f"{len(problems)} things are wrong:", *(f"- {problem}" for problem in problems)]
+        raise RecipeError("\n".join(listed if len(problems) > 1 else problems))
     assert recipe is not None
     try:
         safe_name(recipe.name)
