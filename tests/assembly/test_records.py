@@ -282,6 +282,30 @@ def test_verify_says_what_is_wrong_with_a_record_and_a_recipe(what: str, finishe
     assert re.search(expected, problem)
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "damaged: it is not the JSON that was written there."),
+        ("[1]", "damaged: it does not say its format."),
+        ('{"format": 1}', "its content does not have the checksum it was saved with."),
+        ("[" * 100_000, "damaged: it is not the JSON that was written there."),
+        (" " * (2 << 20), "damaged: it has more than 1,048,576 bytes."),
+        (None, "cannot be read: No such file or directory."),
+    ],
+)
+def test_what_is_wrong_with_a_manifest_is_said_in_words(
+    content: str | None, expected: str, finished: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = finished.checkpoints / "step-00000012" / "manifest.json"
+    manifest.unlink()
+    if content is not None:
+        manifest.write_text(content)
+    assert main(["verify", str(finished.path)]) == 1
+    told = capsys.readouterr().out
+    assert f"{manifest}: {expected}" in told
+    assert "1 of 1 run damaged" in told
+
+
 def test_an_edited_recipe_is_put_back_and_kept_beside(
     killed: RunFolder, alone: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

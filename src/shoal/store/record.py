@@ -55,7 +55,7 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise StoreError(_damaged(where, f"it is not JSON: {error}")) from error
     if not isinstance(found, dict):
-        raise StoreError(_damaged(where, f"it holds {type(found).__name__}, expected an object"))
+        raise StoreError(_damaged(where, "it is no mapping of keys to values"))
     record = cast(dict[str, Any], found)
     written = record.get("format")
     if type(written) is not int:
