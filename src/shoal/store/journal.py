@@ -74,7 +74,7 @@ class Journal:
         """Drop the rows after a mark, durably, and return None.
 
         Where the file is not what it was at the mark (shorter, or with other lines), the rows up to there that can be
-        read are kept, the file as it was found is copied beside it, and what came of it is returned.
+        read are kept, a file that had more than those is copied beside it, and what came of it is returned.
         """
         self.restored()
         content, changed = self.path.read_bytes(), None
@@ -84,7 +84,7 @@ class Journal:
         else:
             lines = mark.lines_in(content)
             kept = b"".join(line + b"\n" for line in lines)
-            beside = set_beside(self.path).name if content not in (b"", kept) else None
+            beside = set_beside(self.path).name if mark.loses(content, kept) else None
             write_atomic(self.path, kept)
             self._open_again()
             changed = Changed(self.path.name, mark, len(lines), beside)

@@ -51,6 +51,13 @@ class Mark:
                 last = row["step"]
         return found
 
+    def loses(self, content: bytes, kept: bytes) -> bool:
+        """Return whether `kept` leaves out more of a journal than later rows, which training writes again."""
+        left_out = [row_of(line) for line in content[len(kept) :].split(b"\n") if line]
+        return not content.startswith(kept) or any(
+            row is None or type(row.get("step")) is not int or self._has(row) for row in left_out
+        )
+
     def _has(self, row: Mapping[str, Any]) -> bool:
         """Whether a row may have been written before: the test comes after the last checkpoint, at its step."""
         step = row.get("step")
