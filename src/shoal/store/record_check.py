@@ -31,7 +31,7 @@ def _of_status(folder: RunFolder, known: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_identity(folder: RunFolder, known: Mapping[str, Any]) -> Iterator[str]:
-    from shoal.recipe.signature import of_form  # noqa: PLC0415 pydantic, for runs that were made only
+    from shoal.recipe.signature import of_form  # noqa: PLC0415 needs pydantic, which the store does without
 
     signature, seed = known.get("signature"), known.get("seed")
     form, named = known.get("identity"), SEED.match(folder.path.name)
