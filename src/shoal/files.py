@@ -58,6 +58,19 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+def set_beside(path: Path) -> Path:
+    """Copy a file to `<name>.aside-1`, or the next number that is free, and return the copy.
+
+    A copy that has the same bytes already is the one: what is interrupted and done again makes no second.
+    """
+    content, number = path.read_bytes(), 1
+    while (beside := path.with_name(f"{path.name}.aside-{number}")).exists() and beside.read_bytes() != content:
+        number += 1
+    if not beside.exists():
+        write_atomic(beside, content)
+    return beside
+
+
 @contextmanager
 def replacing(path: Path) -> Generator[Path]:
     """Yield a path beside `path` to write to; when the block ends well it becomes `path`, else nothing of it stays."""

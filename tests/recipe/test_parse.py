@@ -61,6 +61,10 @@ def test_parsing_leaves_its_argument_alone() -> None:
             {"optimizer": {"name": "adamw", "momentum": 0.9}},
             "unknown key optimizer.momentum: momentum is a key of muon, rmsprop, schedule_free, sgd, not of adamw. ",
         ),
+        (
+            {"dataset": {"name": "digits", "broken": "foo"}},
+            "broken is a key of image_folder, of Datasets passed from Python, not of digits. Leave it out, ",
+        ),
         ({"model": {"_target_": "os.system"}}, "unknown key model._target_: a recipe names no code to import; "),
         (
             {"optimizer": "adammw"},

@@ -29,6 +29,7 @@ from shoal.assembly.launch import refuse_ranks, refuse_repeating
 from shoal.assembly.layout import laid_out
 from shoal.assembly.measurements import remember, remembered
 from shoal.assembly.objects import Objects
+from shoal.assembly.recipe_file import put_back, write_recipe
 from shoal.assembly.recorder import RunRecorder, writing
 from shoal.assembly.remarks import remarks
 from shoal.assembly.screen import Screen
@@ -81,6 +82,7 @@ def conduct(
         workshop.check()
         folder = find(runs, workshop.signature, recipe.seed)
         if folder is not None and not again and record.status(folder) == "finished":
+            put_back(folder, screen)
             return folder
         if folder is None or again:
             refuse_secret(recipe.name)
@@ -166,7 +168,6 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
     if (took := time.monotonic() - began) >= NOTICED:
         screen.say(f"preparing the {plan.execution} step took {took:.0f} s")
     named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
-    write_atomic(folder.recipe, named.to_yaml())
     if not before.get("provenance"):
         patch = code_patch(Path.cwd(), exclude=[folder.path.parent.parent])
         if patch:
@@ -190,11 +191,13 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
         pid=os.getpid(),
         parameters=sum(p.numel() for p in workshop.model.parameters()),
         identity=workshop.identity,
+        recipe=named.mapping(),
         said=differences(recipe),
         data=_data_facts(workshop),
         provenance=before.get("provenance") or collect(sys.argv, Path.cwd()),
         scaled=[asdict(change) for change in workshop.changes] or None,
     )
+    write_recipe(folder, named.mapping(), screen, before=record.recipe(before))  # after the record: never without one
     record.reserve(folder)
     points = workshop.agenda.point
     recorder = RunRecorder(
@@ -305,6 +308,8 @@ def _finish(
 ) -> None:
     """Test the weights that count, and record the result."""
     best = next((c for c in callbacks if isinstance(c, BestWeights) and c.step is not None), None)
+    if recorder.last.get("step") != ending.at.step:  # its row was taken out of the history
+        _measure_again(workshop, engine, recorder, ending.at.step, pulse)
     measured: Mapping[str, Any] = best.metrics if best else recorder.last
     metrics = {name: value for name, value in measured.items() if "." in name}
     counted: Weights = "best" if best else "average" if engine.has_average() else "raw"
@@ -347,6 +352,18 @@ def _finish(
         recorder.screen.say(
             f"{skipped:,} of {ending.at.step:,} updates were skipped: their gradients overflowed in fp16"
         )
+
+
+def _measure_again(workshop: Workshop, engine: SoloEngine, recorder: RunRecorder, step: int, pulse: Pulse) -> None:
+    """Write the last row again, without train metrics, which were those of steps that are gone."""
+    found = dict[str, float]()
+    if (valid := workshop.evaluation("valid")) is not None:
+        kinds: dict[str, Weights] = {"valid": "raw"}
+        kinds |= {f"valid{AVERAGED}": "average"} if engine.has_average() else {}
+        for name, weights in kinds.items():
+            (result,) = engine.evaluate(Watched(valid.batches, pulse), weights=weights)
+            found |= as_row(name, result)
+    recorder.rows([Row(0, step, step / workshop.agenda.per_epoch, found)])
 
 
 def _keep_samples(

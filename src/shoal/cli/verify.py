@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+# what `verify` compares recipes with, before its clock runs
+import shoal.recipe.changed  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from shoal.cli import output
 from shoal.errors import InputError
 from shoal.files import size

@@ -23,6 +23,8 @@ from shoal.store.layout import EXPERIMENT, FILES, PREFIX, SEED, SIGNATURE, RunFo
 
 HALF_WRITTEN = re.compile(r"\.((?P<file>.+)\.tmp-\d+|probe-.+)")
 """What `files` writes on the way to a whole file, and to find out whether it can."""
+BESIDE = re.compile(r"(?P<file>.+)\.(torn|aside-\d+)")
+"""What was cut from a file, and files as they were found that were no longer what a training wrote."""
 _creating = threading.Lock()
 
 
@@ -135,9 +137,12 @@ def _is_ours(folder: RunFolder) -> bool:
             return True
     except StoreError:
         pass
-    return is_run(folder) and all(
-        path.name.partition(".torn")[0] in FILES or _is_half_written(path) for path in folder.path.iterdir()
-    )
+    return is_run(folder) and all(_is_of_a_run(path) for path in folder.path.iterdir())
+
+
+def _is_of_a_run(path: Path) -> bool:
+    beside = BESIDE.fullmatch(path.name)
+    return (beside["file"] if beside else path.name) in FILES or _is_half_written(path)
 
 
 def _experiments(runs: Path, signature: str) -> Iterator[Path]:
