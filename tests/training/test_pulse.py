@@ -56,10 +56,10 @@ def test_after_one_signal_everything_is_left_in_order() -> None:
     assert listen(signal.SIGTERM) == (0, ["SIGTERM True", "left"])
 
 
-<<<<<<< HEAD
 def test_a_hangup_asks_for_nothing_and_ends_nothing() -> None:
     assert listen(signal.SIGHUP) == (0, ["None False", "left"])
-=======
+
+
 def test_ctrl_c_stays_ignored_where_it_was_and_no_other_signal_does() -> None:
     number = signal.SIGINT
     assert listen(number, number, ignored=SIGNALS) == (0, ["None False", "None False", "left"])
