@@ -19,7 +19,7 @@ import torch
 
 from shoal.assembly import samples
 from shoal.assembly.build import Workshop, data_path
-from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent
+from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent, told
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.ending import failed, now, stopped
 from shoal.assembly.heap import keep_heap
@@ -27,7 +27,9 @@ from shoal.assembly.launch import refuse_ranks, refuse_repeating
 from shoal.assembly.layout import laid_out
 from shoal.assembly.measurements import remember, remembered
 from shoal.assembly.objects import Objects
+from shoal.assembly.recipe_file import put_back, write_recipe
 from shoal.assembly.recorder import RunRecorder, writing
+from shoal.assembly.remarks import remarks
 from shoal.assembly.screen import Screen
 from shoal.assembly.stepping import Step
 from shoal.assembly.warm import Warm
@@ -40,6 +42,7 @@ from shoal.recipe.said import differences
 from shoal.recipe.scaling import sentences
 from shoal.rng import preserved
 from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside, sweep
+from shoal.store.secrets import refuse_secret
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
 from shoal.training.interruption import Watched
@@ -80,7 +83,10 @@ def conduct(
         workshop.check()
         folder = find(runs, workshop.signature, recipe.seed)
         if folder is not None and not again and record.status(folder) == "finished":
+            put_back(folder, screen)
             return folder
+        if folder is None or again:
+            refuse_secret(recipe.name)
         writable_folder(runs)
         if folder is not None and again:
             with RunLock(folder):
@@ -163,7 +169,6 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen, warm: Warm) -> 
     if (took := time.monotonic() - began) >= NOTICED:
         screen.say(f"preparing the {plan.execution} step took {took:.0f} s")
     named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
-    write_atomic(folder.recipe, named.to_yaml())
     if not before.get("provenance") and warm.patch:
         write_atomic(folder.patch, warm.patch)
     record.update(
@@ -185,11 +190,13 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen, warm: Warm) -> 
         pid=os.getpid(),
         parameters=sum(p.numel() for p in workshop.model.parameters()),
         identity=workshop.identity,
+        recipe=named.mapping(),
         said=differences(recipe),
         data=_data_facts(workshop),
         provenance=before.get("provenance") or warm.facts,
         scaled=[asdict(change) for change in workshop.changes] or None,
     )
+    write_recipe(folder, named.mapping(), screen, before=record.recipe(before))  # after the record: never without one
     record.reserve(folder)
     points = workshop.agenda.point
     recorder = RunRecorder(
@@ -279,7 +286,7 @@ def _record_decision(decision: Decision, workshop: Workshop, folder: RunFolder, 
     workshop.decisions.append(decision)
     with writing(folder):
         record.update(folder, guard=[each.plain() for each in workshop.decisions])
-    screen.say(decision.said)
+    screen.say(told(workshop.decisions))
 
 
 def _trial_save(folder: RunFolder, recorder: RunRecorder, engine: SoloEngine, callbacks: list[Callback]) -> None:
@@ -300,6 +307,8 @@ def _finish(
 ) -> None:
     """Test the weights that count, and record the result."""
     best = next((c for c in callbacks if isinstance(c, BestWeights) and c.step is not None), None)
+    if recorder.last.get("step") != ending.at.step:  # its row was taken out of the history
+        _measure_again(workshop, engine, recorder, ending.at.step, pulse)
     measured: Mapping[str, Any] = best.metrics if best else recorder.last
     metrics = {name: value for name, value in measured.items() if "." in name}
     counted: Weights = "best" if best else "average" if engine.has_average() else "raw"
@@ -344,6 +353,18 @@ def _finish(
         )
 
 
+def _measure_again(workshop: Workshop, engine: SoloEngine, recorder: RunRecorder, step: int, pulse: Pulse) -> None:
+    """Write the last row again, without train metrics, which were those of steps that are gone."""
+    found = dict[str, float]()
+    if (valid := workshop.evaluation("valid")) is not None:
+        kinds: dict[str, Weights] = {"valid": "raw"}
+        kinds |= {f"valid{AVERAGED}": "average"} if engine.has_average() else {}
+        for name, weights in kinds.items():
+            (result,) = engine.evaluate(Watched(valid.batches, pulse), weights=weights)
+            found |= as_row(name, result)
+    recorder.rows([Row(0, step, step / workshop.agenda.per_epoch, found)])
+
+
 def _keep_samples(
     workshop: Workshop,
     folder: RunFolder,
@@ -377,7 +398,8 @@ def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen
     sizes = ", ".join(f"{data.sizes[split]:,} {split}" if split in data.sizes else split for split in data.splits)
     count = sum(p.numel() for p in workshop.model.parameters())
     screen.say(f"{recipe.model.name} ({count:,} parameters) on {recipe.dataset.name} ({sizes})")
-    for note in (*data.notes, *workshop.start.report, *sentences(workshop.changes)):
+    told = remarks(recipe, data, workshop.batch_size)
+    for note in (*data.notes, *workshop.start.report, *sentences(workshop.changes), *told):
         screen.say(note)
     plan = engine.plan
     where = f"{plan.device}, {plan.threads} thread{'s' * (plan.threads != 1)}, {plan.execution}"

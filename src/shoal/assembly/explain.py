@@ -57,7 +57,7 @@ class Known:
         found: dict[str, list[_Run]] = {}
         for folder in folders_in(self.runs):
             number = SEED.fullmatch(folder.path.name)
-            known = _read(folder) if number else {}
+            known = _read(folder) if number else dict[str, Any]()
             if number is None or not known:
                 continue
             identity = cast(Mapping[str, Any], known.get("identity") or {})

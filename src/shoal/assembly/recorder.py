@@ -1,8 +1,9 @@
 """What training writes into one run's folder: rows, times, checkpoints.
 
 Rows go to `history.jsonl`, wall-clock times to `timing.jsonl`, so that histories can be compared byte for byte. A
-checkpoint records how long both were; resuming cuts them back to that, so no row is lost or written twice. With
-`log.tensorboard` an event file gets a copy of the rows; one that cannot be written does not stop the training.
+checkpoint records how long both were; resuming cuts them back to that, so no row is lost or written twice, and keeps
+what there is of one that was changed since. With `log.tensorboard` an event file gets a copy of the rows; one that
+cannot be written does not stop the training.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from shoal.assembly.left_out import LeftOut
 from shoal.assembly.screen import Screen
 from shoal.checkpoints import Loaded, Writer, drop, newest, set_aside, sweep
 from shoal.datasets import START, Origin, Position
-from shoal.errors import CheckpointError, StoreError, TrainingError
+from shoal.errors import CheckpointError, TrainingError
 from shoal.files import sync_folder, why
 from shoal.recipe import Recipe
 from shoal.store import Journal, RunFolder, last_row, record
 from shoal.store.lock import held_here
+from shoal.store.marks import Mark
 from shoal.training import Callback, Engine, Row
 from shoal.training.agenda import Every
 from shoal.training.seams import Skips
@@ -103,7 +105,7 @@ class RunRecorder:
                     "was trained has been removed. Put the folder back, or add --again to train from the start, which "
                     "sets this run aside."
                 )
-            self.timing.cut(0)
+            self.timing.cut(Mark(0, 0, 0))
         else:
             for damaged, reason in loaded.passed_over.items():
                 set_aside(damaged)
@@ -120,13 +122,21 @@ class RunRecorder:
         engine.load_state_dict(loaded.states["engine"])
         for callback in callbacks:
             callback.load_state_dict(loaded.states["callbacks"][callback.name])
-        self.history.cut(loaded.meta["history_bytes"])
-        try:
-            self.timing.cut(loaded.meta["timing_bytes"])
-        except StoreError:
-            self.screen.say(f"{self.folder.timing.name} is not what it was: times of rows before are as it has them")
+        self._cut(loaded)
         self.before = float(loaded.meta["seconds"])
         return Position(*loaded.meta["position"])
+
+    def _cut(self, loaded: Loaded) -> None:
+        """Cut the journals back to where they were; of one that was changed since, keep what there is, and say so."""
+        marks = {self.history: Mark.of(loaded.meta, "history"), self.timing: Mark.of(loaded.meta, "timing")}
+        changed = [found for journal, mark in marks.items() if (found := journal.cut(mark)) is not None]
+        before = record.journals(record.known(self.folder))
+        told = {(known["file"], known["step"]): known for known in before}  # of what was interrupted, the first telling
+        new = {(found.file, found.mark.step): found.plain() for found in changed}
+        if new.keys() - told.keys():
+            record.update(self.folder, journals=list((new | told).values()))
+        for found in changed:
+            self.screen.say(found.said)
 
     @property
     def seconds(self) -> float:
@@ -176,7 +186,7 @@ class RunRecorder:
         """Record which updates were left out, and say so."""
         batch = origin.plain() if origin is not None else {}
         record.update(self.folder, skipped_steps={"count": skips.updates, "last": {"step": skips.last, **batch}})
-        where = f", on {origin.said}" if origin is not None else ""
+        where = f", on {origin.recorded('skipped_steps')}" if origin is not None else ""
         several = "s" * (skips.updates != 1)
         self.screen.say(
             f"{skips.updates:,} update{several} left out so far (guard.action=skip), the last at step {skips.last:,}"
@@ -196,8 +206,9 @@ class RunRecorder:
             )
         with writing(self.folder):
             again = [journal.path.name for journal in (self.history, self.timing) if journal.restored()]
+            again += [self.folder.record.name] if record.restored(self.folder) else []
         for name in again:
-            self.screen.say(f"{name} was removed or replaced while the run was trained, and has been written again")
+            self.screen.say(f"{name} was removed or changed while the run was trained, and has been written again")
         states = {
             "engine": engine.state_dict(),
             "callbacks": {callback.name: callback.state_dict() for callback in callbacks},
@@ -208,7 +219,9 @@ class RunRecorder:
             **({DECISIONS: len(self.decisions)} if self.decisions else {}),
             **({POINT: True} if at.step == 0 or self.points.due(at.step) else {}),
             "history_bytes": self.history.size(),
+            "history_rows": self.history.rows(),
             "timing_bytes": self.timing.size(),
+            "timing_rows": self.timing.rows(),
             "seconds": self.seconds,
         }
         with writing(self.folder):

@@ -56,6 +56,7 @@ def app(context: click.Context, *, version: bool) -> None:
 @app.command(short_help="Train one run, or continue it.")
 @click.argument("words", nargs=-1, metavar="[PRESET] [KEY=VALUE]...")
 @click.option("--again", is_flag=True, help="Train anew; the run that is there is set aside, not deleted.")
+@click.option("--detach", is_flag=True, help="Go on in the background from the first step on.")
 @click.option("--config-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with presets of your own.")
 @options.modules
 @options.runs
@@ -65,6 +66,7 @@ def train(
     words: tuple[str, ...],
     *,
     again: bool,
+    detach: bool,
     config_dir: Path | None,
     modules: tuple[str, ...],
     runs: Path,
@@ -100,6 +102,7 @@ def train(
             again=again,
             json=json,
             verbose=verbose,
+            detach=detach,
         )
 
 

@@ -7,16 +7,13 @@ where it was typed, with its exit code.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from shoal.sweeps.board import place_of
 
-LOG = "driver.log"
-
-
-@dataclass(frozen=True)
+@dataclass
 class Detached:
     """The new process's side."""
 
@@ -25,7 +22,10 @@ class Detached:
 
     @classmethod
     def begin(cls) -> Detached:
-        """Return in a new process, of a session of its own; the starter ends here, once that lets go or ends."""
+        """Return in a new process, of a session of its own; the starter ends here, once that lets go or ends.
+
+        To be called before there are threads: only the one that calls it lives on.
+        """
         sys.stdout.flush()
         sys.stderr.flush()
         hear, tell = os.pipe()
@@ -34,26 +34,25 @@ class Detached:
             os.close(tell)
             begun = os.read(hear, 1)
             code = 0 if begun else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            os._exit(code if code >= 0 else 1)
+            os._exit(code if code >= 0 else 128 - code)
         os.close(hear)
         os.setsid()
         return cls(tell)
 
-    def let_go(self, runs: Path, name: str) -> None:
-        """Say where the work can be watched, and write to a log from now on."""
-        place = place_of(runs, name).path
-        place.mkdir(parents=True, exist_ok=True)
-        elsewhere = "" if str(runs) == "runs" else f" --runs {runs}"
+    def let_go(self, name: str, runs: Path, log: Path | None = None) -> None:
+        """Say where the work called `name` can be watched, and write to a log, or nowhere, from now on."""
+        if self.told < 0:
+            return
+        elsewhere = f" --runs {shlex.quote(str(runs))}" if str(runs) != "runs" else ""
         print(
             f"In the background, as process {os.getpid()}. 'shoal attach {name}{elsewhere}' shows it, "
-            f"'shoal cancel {name}{elsewhere}' stops it; it writes to {place / LOG}.",
+            f"'shoal cancel {name}{elsewhere}' stops it.",
             flush=True,
         )
-        log = os.open(place / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for number, handle in ((0, nothing), (1, log), (2, log)):
+        nothing = os.open(os.devnull, os.O_RDWR)
+        output = nothing if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        for number, handle in ((0, nothing), (1, output), (2, output)):
             os.dup2(handle, number)
-        os.close(log)
-        os.close(nothing)
         os.write(self.told, b".")
         os.close(self.told)
+        self.told = -1

@@ -19,7 +19,7 @@ from shoal.recipe.compose import DEFAULT_PRESET
 from shoal.recipe.schema import Recipe
 from shoal.store.catalog import as_result
 from shoal.store.provenance import command as command_line
-from shoal.sweeps.board import Board
+from shoal.sweeps.board import Board, place_of
 from shoal.sweeps.driver import Driver, Identified, Order, places
 from shoal.sweeps.grid import Grid, of_words
 from shoal.sweeps.grid_file import GridFile, is_grid_file, load
@@ -28,6 +28,8 @@ from shoal.sweeps.planning import Choice, Planned
 from shoal.sweeps.points import Request, compose
 
 FAILED = 1
+LOG = "driver.log"
+"""What a driver says that has no terminal."""
 LONGEST_NAME = 80
 
 
@@ -101,7 +103,9 @@ def run(asked: Asked, how: How, *, runs: Path) -> int:
                 output.results({"run": each.point.run, **_named(each), "doing": each.doing} for each in todo.planned)
             return 0
         if detached is not None:
-            detached.let_go(runs, name)
+            place = place_of(runs, name).path
+            place.mkdir(parents=True, exist_ok=True)
+            detached.let_go(name, runs, place / LOG)
             screen.quiet = True
         with heard(driver):
             rows = driver.train(wanted, todo, found, screen.show)

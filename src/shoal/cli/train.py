@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shoal.assembly import Screen, conduct, import_modules
 from shoal.cli import output, slurm
+from shoal.cli.detach import Detached
 from shoal.cli.signals import RESUMABLE
 from shoal.errors import InputError, ShoalError
 from shoal.files import to_json
 from shoal.pages.closing import closing
 from shoal.recipe import Recipe
 from shoal.recipe.compose import DEFAULT_PRESET, compose
-from shoal.store import record
+from shoal.store import RunFolder, record
 
 
 def run(
@@ -27,12 +29,19 @@ def run(
     again: bool,
     json: bool,
     verbose: int,
+    detach: bool = False,
 ) -> int:
-    """Train the run that the words describe; return the exit code: 0 done, 75 stopped and resumable."""
+    """Train the run that the words describe; return the exit code: 0 done, 75 stopped and resumable.
+
+    With `detach` another process does it, and this one ends when the first step comes.
+    """
+    detached = Detached.begin() if detach else None
     import_modules(modules)
     preset, overrides = split(words)
     recipe = compose(preset, overrides, config_dir=config_dir)
-    screen = Screen(sys.stderr if json else sys.stdout, verbose=verbose)
+    screen = Screen(
+        sys.stderr if json else sys.stdout, verbose=verbose, watcher=detached and partial(_let_go, detached)
+    )
     try:
         folder = conduct(recipe, runs=runs, screen=screen, again=again)
     except Exception:
@@ -49,6 +58,12 @@ def run(
     if said := slurm.requeue(facts.get("stopped") or {}):
         screen.say(said)
     return RESUMABLE
+
+
+def _let_go(detached: Detached, run: RunFolder, step: int, total: int) -> None:
+    """The first step comes: from here on everything is in the run's folder."""
+    del step, total
+    detached.let_go(run.label, run.path.parent.parent)
 
 
 def _print(result: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from shoal import files
 from shoal.errors import StoreError, other_format, unknown
+from shoal.store.layout import SIGNATURE
 
 FORMAT = 1
 FOLDER = ".sweeps"
@@ -104,10 +105,12 @@ def read(runs: Path, name: str) -> Sweep:
 
 def _sweep(data: Mapping[str, Any]) -> Sweep:
     points = tuple(Point(**point) for point in data["points"])
-    for point in points:
-        if not (isinstance(point.signature, str) and type(point.seed) is int and isinstance(point.values, dict)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ValueError(f"a point is {point}")
-    changed = {"points": points, "keys": tuple(data["keys"]), "modules": tuple(data.get("modules", ()))}
+    wrong = next(
+        (point for point in points if type(point.seed) is not int or SIGNATURE.fullmatch(point.signature) is None), None
+    )
+    if wrong is not None:
+        raise ValueError(f"a point is {wrong.run!r}")
+    changed: dict[str, Any] = {"points": points, "keys": tuple(data["keys"]), "modules": tuple(data.get("modules", ()))}
     return Sweep(**{**data, **changed})
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from shoal.errors import LiveRunError, ShoalError, StoreError
-from shoal.pages import formats
+from shoal.files import size
 from shoal.recipe import Recipe
 from shoal.store import RunFolder, RunLock, find, is_live, record
 from shoal.store.checkpoint_files import candidates, step_of
@@ -157,7 +157,7 @@ class Queue:
             self.narrow = True
             self.say(
                 f"{len(self.pool.processes)} of {len(self.places)} workers for now: one more takes about "
-                f"{formats.size(needed)} of memory, and {formats.size(free or 0)} are free."
+                f"{size(needed)} of memory, and {size(free or 0)} are free."
             )
         return room
 
