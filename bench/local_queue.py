@@ -9,7 +9,7 @@ The grid is that of the reference: digits, MLP 64-64-10, batch 32, SGD with mome
 weight decays. All data are the same; the loop measures accuracy once at its end, Shoal also after each epoch unless
 `--as-the-loop` is given. Contenders take turns; each is a process, imports and all counted.
 
-    python bench/queue.py [--repeats 5] [--as-the-loop] [--json]
+    python bench/local_queue.py [--repeats 5] [--as-the-loop] [--json]
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def begin():
     import torch
     torch.set_num_threads(1)
     with np.load(sys.argv[1]) as file:
-        x = torch.from_numpy(file["inputs"].reshape(-1, 64).astype(np.float32)); y = torch.from_numpy(file["targets"].astype(np.int64))
+        x = torch.from_numpy(file["images"].reshape(-1, 64).astype(np.float32))
+        y = torch.from_numpy(file["labels"].astype(np.int64))
     x = (x - x[:1257].mean()) / x[:1257].std()
     data = x[:1257], y[:1257], x[1437:], y[1437:]
 def train(point):
