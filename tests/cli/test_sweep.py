@@ -69,8 +69,9 @@ def test_a_plan_trains_nothing_and_says_what_it_would(trained: Path, capfd: pyte
     before = sweeps.path_of(trained, "pair").read_bytes()
     said = Said(capfd, *words)
     assert said.code == 0
-    said_of = [line.strip() for line in said.out.splitlines()]
-    assert [line.split("  ")[-1] for line in said_of if line[:1] in "24"] == ["to start", "finished, kept as they are"]
+    told = [line.split(maxsplit=1) for line in said.out.splitlines()]
+    assert ["2", "to start"] in told
+    assert ["4", "finished, kept as they are"] in told
     assert "at the rate of its finished runs" in said.out
     assert sweeps.path_of(trained, "pair").read_bytes() == before
     assert len(list(trained.glob("*/seed-*"))) == 4

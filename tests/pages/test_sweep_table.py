@@ -45,7 +45,7 @@ def test_seeds_are_one_row_with_mean_deviation_and_number() -> None:
     rows = [row("a", seed, valid_accuracy=value) for seed, value in enumerate([0.90, 0.92, 0.94])]
     rows += [row("b", seed, status="queued") for seed in range(3)]
     first, second, total = lines(rows)[1:]
-    assert "0.9200 ± 0.02 (3)" in first
+    assert first.split()[3:7] == ["3", "0.9200", "±", "0.02"]
     assert first.startswith("✓ 3/3")
     assert second.startswith("○ 0/3")
     assert total == "6 runs: ✓ 3 finished, ○ 3 queued"
@@ -54,8 +54,14 @@ def test_seeds_are_one_row_with_mean_deviation_and_number() -> None:
 
 def test_one_seed_has_no_deviation() -> None:
     rows = [row("a", 0, valid_accuracy=0.9), row("a", 1, status="queued")]
-    assert "0.9000 (1)" in lines(rows)[1]
+    assert lines(rows)[1].split()[3:5] == ["1", "0.9000"]
     assert "±" not in lines(rows)[1]
+
+
+def test_the_number_of_values_is_told_where_it_is_another_one() -> None:
+    rows = [row("a", 0, valid_accuracy=0.9, test_accuracy=0.8), row("a", 1, valid_accuracy=0.9)]
+    assert "0.9000 ± 0 " in lines(rows)[1]
+    assert "0.8000 (1)" in lines(rows)[1]
 
 
 def test_what_needs_to_be_looked_at_is_said_of_an_experiment() -> None:

@@ -21,7 +21,7 @@ from shoal.sweeps.planning import Plan
 from shoal.sweeps.queue import Queue
 
 FRAME_SECONDS = 0.5
-MARGIN = 6
+MARGIN = 7
 """Lines of a terminal that a table leaves: its header, its totals, a prompt."""
 ENDED = ("finished", "failed", "stopped", "killed", "unreadable")
 

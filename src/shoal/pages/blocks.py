@@ -47,13 +47,14 @@ class Column:
     """A column of a grid.
 
     `named` puts its title into every cell of a plain grid without a header; `spare` lets a terminal shorten its cells,
-    and leave the column out where there is no room.
+    and leave the column out where there is no room; one that is `whole` besides is never shortened, as numbers are not.
     """
 
     title: str
     right: bool = False
     named: bool = False
     spare: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -88,9 +88,9 @@ def _widths(grid: Grid, room: int) -> list[int]:
         if not column.spare:
             chosen.append(size)
             continue
-        given = min(size, left)
-        chosen.append(given if given >= min(size, SHORTEST) else 0)
-        left -= chosen[-1] + GAP
+        given, least = min(size, left), size if column.whole else min(size, SHORTEST)
+        chosen.append(given if given >= least else 0)
+        left -= chosen[-1] + GAP * (chosen[-1] > 0)
     return chosen
 
 

@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 from shoal.errors import InputError, nearest
 from shoal.pages import formats
 from shoal.pages.blocks import Block, Cell, Column, Grid, Lines
-from shoal.pages.splits import AVERAGED, is_averaged, split_of
+from shoal.pages.splits import AVERAGED, split_of
 from shoal.pages.statuses import SYMBOLS, status
 
 LOWER = ("loss", "perplexity", "error", "bits", "rmse", "mse", "mae", "brier", "calibration")
@@ -85,10 +85,10 @@ def sweep_table(rows: Sequence[Row], look: Look = Look()) -> list[Block]:
     _check(rows, look)
     seeds = len({row.seed for row in rows}) > 1
     metrics = list(look.metrics) or _usual(rows)
-    groups = [[row] for row in rows] if look.by_run or not seeds else _experiments(rows)
-    groups = _sorted(groups, look.sort, main_metric(rows))
+    each, best = look.by_run or not seeds, main_metric(rows)
+    groups = _sorted([[row] for row in rows] if each else _experiments(rows), look.sort, best)
     shown = groups if look.rows is None else groups[: max(1, look.rows)]
-    grid = _grid(shown, metrics, seeds=seeds, by_run=look.by_run or not seeds)
+    grid = _grid(shown, metrics, best=best if best in metrics else (metrics or [None])[0], each=each, seeds=seeds)
     more = [f"and {len(groups) - len(shown):,} more"] if len(shown) < len(groups) else []
     return [grid, Lines([*more, totals(rows)])]
 
@@ -145,13 +145,16 @@ def _value(group: Sequence[Row], name: str) -> float | None:
     return fmean(known) if known else None
 
 
-def _grid(groups: Sequence[Sequence[Row]], metrics: Sequence[str], *, seeds: bool, by_run: bool) -> Grid:
+def _grid(
+    groups: Sequence[Sequence[Row]], metrics: Sequence[str], *, best: str | None, each: bool, seeds: bool
+) -> Grid:
     columns = [Column("status"), Column("name")]
-    columns += [Column("seed", right=True)] if by_run and seeds else []
-    columns += [Column("signature", spare=True), Column("epoch", right=True)]
-    columns += [Column(formats.clean(name), right=True, spare=is_averaged(name)) for name in metrics]
-    columns += [Column("steps/s", right=True, spare=True), Column("left", right=True), Column("reason", spare=True)]
-    rows = [_cells(group, metrics, seed=by_run and seeds, single=by_run) for group in groups]
+    columns += [Column("seed" if each else "n", right=True)] if seeds else []
+    columns += [_column(name, spare=name != best) for name in metrics]
+    columns += [Column("epoch", right=True, spare=True, whole=True), Column("left", right=True, spare=True, whole=True)]
+    columns += [Column("steps/s", right=True, spare=True, whole=True), Column("signature", spare=True, whole=True)]
+    columns += [Column("reason", spare=True)]
+    rows = [_cells(group, metrics, best=best, each=each, seeds=seeds) for group in groups]
     empty = {at for at in range(2, len(columns)) if not any(_text(row[at]) for row in rows)}
     return Grid(
         [column for at, column in enumerate(columns) if at not in empty],
@@ -159,35 +162,41 @@ def _grid(groups: Sequence[Sequence[Row]], metrics: Sequence[str], *, seeds: boo
     )
 
 
-def _cells(group: Sequence[Row], metrics: Sequence[str], *, seed: bool, single: bool) -> list[str | Cell]:
+def _column(name: str, *, spare: bool) -> Column:
+    return Column(formats.clean(name), right=True, spare=spare, whole=spare)
+
+
+def _cells(
+    group: Sequence[Row], metrics: Sequence[str], *, best: str | None, each: bool, seeds: bool
+) -> list[str | Cell]:
     first = group[0]
     reason = next((row.reason for row in group if row.reason and row.status != "finished"), "")
     epochs = [row.epoch for row in group if row.epoch is not None]
     left = [row.left for row in group if row.left is not None]
     rates = [row.rate for row in group if row.rate is not None]
+    number = sum(best in row.metrics for row in group)
     return [
         _statuses(group),
         formats.clean(first.name) or "(base)",
-        *([str(first.seed)] if seed else []),
-        formats.clean(first.signature[:8]),
+        *([str(first.seed if each else number or "")] if seeds else []),
+        *(_measured(group, name, number=1 if each else number) for name in metrics),
         f"{min(epochs):.4g}" if epochs else "",
-        *(_measured(group, name, single=single) for name in metrics),
-        f"{sum(rates):,.0f}" if rates else "",
         formats.duration(max(left)) if left else "",
+        f"{sum(rates):,.0f}" if rates else "",
+        formats.clean(first.signature[:8]),
         formats.clean((reason or "").strip().split("\n")[0]),
     ]
 
 
-def _measured(group: Sequence[Row], name: str, *, single: bool) -> str:
-    """A value, or mean ± deviation (n) over seeds."""
+def _measured(group: Sequence[Row], name: str, *, number: int) -> str:
+    """A value, or mean ± deviation over seeds; with (n) where that is another than the row's."""
     values = [row.metrics[name] for row in group if name in row.metrics]
     if not values:
         return ""
-    if single:
-        return formats.number(values[0])
+    count = f" ({len(values)})" if len(values) != number else ""
     if len(values) == 1 or not all(map(math.isfinite, values)):
-        return f"{formats.number(fmean(values))} ({len(values)})"
-    return f"{formats.number(fmean(values))} ± {stdev(values):.2g} ({len(values)})"
+        return f"{formats.number(fmean(values))}{count}"
+    return f"{formats.number(fmean(values))} ± {stdev(values):.2g}{count}"
 
 
 def _statuses(group: Sequence[Row]) -> Cell:
