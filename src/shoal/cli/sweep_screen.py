@@ -21,6 +21,8 @@ from shoal.sweeps.planning import Plan
 from shoal.sweeps.queue import Queue
 
 FRAME_SECONDS = 0.5
+SHARE = 0.05
+"""Of the time, that the table takes at most: with thousands of runs it changes less often."""
 MARGIN = 7
 """Lines of a terminal that a table leaves: its header, its totals, a prompt."""
 ENDED = ("finished", "failed", "stopped", "killed", "unreadable")
@@ -34,7 +36,7 @@ class SweepScreen:
         self.console = Console(file=stream, highlight=False)
         self.live: Live | None = None
         self.quiet = False
-        self.shown = 0.0
+        self.shown = self.cost = 0.0
         self.done: dict[tuple[str, int], str] = {}
 
     @property
@@ -53,13 +55,14 @@ class SweepScreen:
 
     def show(self, board: Board, queue: Queue) -> None:
         """Show how far everything is, at most a few times a second."""
-        if time.monotonic() - self.shown < FRAME_SECONDS and queue.open:
+        if time.monotonic() - self.shown < max(FRAME_SECONDS, self.cost / SHARE) and queue.open:
             return
         self.shown = time.monotonic()
         for job in queue.jobs:
             if job.status == "running":
                 board.look(job.point)
         self.update(board.rows(queue.now()))
+        self.cost = time.monotonic() - self.shown
 
     def update(self, rows: Sequence[Row]) -> None:
         """Show rows: the table in place, or a line for each run that ended since the last time."""

@@ -72,7 +72,8 @@ class Driver:
         pool = Pool(Setting(order.runs, order.modules, order.command, order.threads))
         made = places(order.workers, order.threads)
         for place in made[:at_once]:
-            pool.start(place)
+            if pool.has_room():
+                pool.start(place)
         return cls(order, say, pool, made)
 
     def identified(self, request: Request) -> Identified:

@@ -17,11 +17,16 @@ from pathlib import Path
 
 from shoal.errors import ShoalError
 from shoal.files import to_json
+from shoal.sweeps import machine
 from shoal.sweeps.channel import Channel, Message
 
 PATIENCE_SECONDS = 30.0
 """How long a worker that was asked to stop may take to save."""
 
+WORKER_BYTES = 500_000_000
+"""What a worker takes before any has said what it took."""
+SPARE = 1.2
+"""How much more memory than the largest worker took has to be free for another one."""
 MOST_PRINTED = 4000
 MOST_ENDED, MOST_KILLED = 3, 10
 """Workers that may end by themselves, and by a signal, in a row before they are ready."""
@@ -111,9 +116,21 @@ class Pool:
         self.setting = setting
         self.processes: list[Process] = []
         self.log: Path | None = None
+        self.largest = 0
+        """Bytes of memory that a worker took at most; 0: none has said so yet."""
         self._lost = 0
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 until there is a place for it, and `close`
         self._selector = selectors.DefaultSelector()
+
+    @property
+    def needed(self) -> int:
+        """Bytes of memory that have to be free for another worker."""
+        return int(SPARE * (self.largest or WORKER_BYTES))
+
+    def has_room(self) -> bool:
+        """Return whether there is memory for another worker; for a first one there has to be."""
+        free = machine.free_memory()
+        return not self.processes or free is None or free > self.needed
 
     def start(self, place: Place) -> Process:
         """Start a worker at a place."""

@@ -30,10 +30,6 @@ MOST = 3
 TICK_SECONDS = 0.25
 LOOK_SECONDS = 1.0
 """How often a run that another process trains is looked at."""
-WORKER_BYTES = 500_000_000
-"""What a worker takes before any has said what it took."""
-SPARE = 1.2
-"""How much more memory than the largest worker took has to be free for another one."""
 
 DONE = frozenset({"finished", "failed", "stopped"})
 
@@ -77,7 +73,6 @@ class Queue:
     changed: Callable[[Job], None]
     """Hears of every job whose status changed."""
     stopping: bool = False
-    largest: int = 0
     waiting: deque[int] = field(default_factory=deque[int])
     working: dict[int, int] = field(default_factory=dict[int, int])
     """The job of each worker, by the process's id."""
@@ -149,15 +144,12 @@ class Queue:
         self.changed(job)
 
     def _has_room(self) -> bool:
-        if not self.pool.processes:
-            return True
-        needed, free = int(SPARE * (self.largest or WORKER_BYTES)), machine.free_memory()
-        room = free is None or free > needed
+        room = self.pool.has_room()
         if not room and not self.narrow:
             self.narrow = True
             self.say(
                 f"{len(self.pool.processes)} of {len(self.places)} workers for now: one more takes about "
-                f"{size(needed)} of memory, and {size(free or 0)} are free."
+                f"{size(self.pool.needed)} of memory, and {size(machine.free_memory() or 0)} are free."
             )
         return room
 
@@ -170,7 +162,7 @@ class Queue:
             raise ShoalError(str(message.get("traceback") or message["reason"]))
         elif "ended" in message:
             self.working.pop(process.popen.pid, None)
-            self.largest = max(self.largest, int(message.get("memory", 0)))
+            self.pool.largest = max(self.pool.largest, int(message.get("memory", 0)))
             self._conclude(self.jobs[int(message["id"])], message)
         elif "step" in message:
             job = self.jobs[int(message["id"])]
