@@ -103,6 +103,32 @@ def train(
         )
 
 
+@app.command(short_help="Train a run for longer, from where it stands.", epilog=options.RUN_HELP)
+@options.run
+@options.words
+@options.modules
+@options.runs
+@options.json
+@options.verbose
+def extend(run: str, words: tuple[str, ...], *, modules: tuple[str, ...], runs: Path, json: bool, verbose: int) -> int:
+    """Train a run for longer: its recipe with a larger budget, from the newest checkpoint that this training has too.
+
+    It is a run of its own, which ends with the same bits as if it had been trained from the start; RUN stays as it is.
+    Where the first steps of the two differ, as under schedules that look ahead to the end, it is said which key, at
+    which step, and nothing is trained. Exit codes are those of 'shoal train'.
+
+    \b
+      shoal extend digits budget.epochs=20
+      shoal extend 3f9a/seed-0 budget.steps=5000
+    """
+    from shoal.cli.signals import resumable  # noqa: PLC0415 none but the command that is called
+
+    with resumable():
+        from shoal.cli import extend as command  # noqa: PLC0415 imports torch
+
+        return command.run(run, list(words), runs=runs, modules=list(modules), json=json, verbose=verbose)
+
+
 @app.command(short_help="List the runs.")
 @click.option(
     "--status",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from shoal.files import to_json
 from shoal.pages.closing import closing
 from shoal.recipe import Recipe
 from shoal.recipe.compose import DEFAULT_PRESET, compose
-from shoal.store import record
+from shoal.store import RunFolder, record
 
 
 def run(
@@ -32,9 +32,14 @@ def run(
     import_modules(modules)
     preset, overrides = split(words)
     recipe = compose(preset, overrides, config_dir=config_dir)
+    return conducted(lambda screen: conduct(recipe, runs=runs, screen=screen, again=again), json=json, verbose=verbose)
+
+
+def conducted(train: Callable[[Screen], RunFolder], *, json: bool, verbose: int) -> int:
+    """Train a run on a screen, and show the result; return the exit code: 0 done, 75 stopped and resumable."""
     screen = Screen(sys.stderr if json else sys.stdout, verbose=verbose)
     try:
-        folder = conduct(recipe, runs=runs, screen=screen, again=again)
+        folder = train(screen)
     except Exception:
         if json and screen.run is not None:  # it was started: the result says how it ended
             _print(record.result(screen.run))
