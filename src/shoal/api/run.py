@@ -14,6 +14,7 @@ from torch import nn
 from shoal.api.frames import dataframe
 from shoal.api.overrides import overrides_of
 from shoal.assembly import Objects, Screen, export, extend, recipe_of, test_run, trained_model
+from shoal.assembly.migration import Examiner, covers, migrate
 from shoal.assembly.prediction import Predictions, predict
 from shoal.assembly.sampling import Sampling, sample
 from shoal.datasets.tokens import Tokenizer, recorded
@@ -161,6 +162,23 @@ class Run:
         folder = self.folder.absolute().parents[1] if runs is None else Path(runs)
         changes = list(overrides_of(budget).items())
         return Run(extend(self.location, changes, self.objects, runs=folder, screen=Screen(quiet=quiet)), self.objects)
+
+    def migrate(self, *accept: str) -> Run:
+        """Return the run under the identity that it has now, after what `accept` names was changed without consequence.
+
+        `"model"` declares that the source of the model was edited and gives the same results, `"dataset"` the same of
+        the data, `"all"` of everything. Raises InputError for what changed and is not accepted, with nothing done.
+        """
+        folder = self.folder.absolute().parents[1]
+        one = next(Examiner(folder, self.objects).examine([self.location]), None)
+        if one is None or one.problem is not None:
+            raise InputError(f"{self.label} was never started." if one is None else str(one.problem))
+        left = [difference for difference in one.differences if not covers(accept, difference.what)]
+        if left:
+            said, words = "; ".join(each.said for each in left), ", ".join(repr(each.what) for each in left)
+            raise InputError(f"{self.label}: {said}. Where that changes no result, accept it: run.migrate({words}).")
+        moved = migrate([one], accept, runs=folder)
+        return Run(moved.get(self.folder, self.location), self.objects)
 
     def tokenizer(self) -> Tokenizer:
         """Return what made tokens of the text that the run was trained on: `encode(text)`, `decode(tokens)`, `size`.

@@ -21,6 +21,7 @@ import torch
 from shoal.assembly import samples
 from shoal.assembly.build import Workshop
 from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent
+from shoal.assembly.defaults import defaults_since
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.ending import failed, now, stopped
 from shoal.assembly.explain import changes_since
@@ -102,7 +103,8 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
     try:
         if not record.read(folder):
             runs, path = folder.path.parent.parent, _data_facts(workshop)["path"]
-            if sentence := changes_since(runs, workshop.identity, workshop.recipe.seed, path=path):
+            said = changes_since(runs, workshop.identity, workshop.recipe.seed, path=path)
+            if sentence := said or defaults_since(runs, workshop.recipe, workshop.identity):
                 screen.say(sentence)
         with matmul_precision(workshop.recipe.precision):  # under which a step is recorded too
             with pulse.waited():

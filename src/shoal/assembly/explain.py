@@ -37,7 +37,9 @@ def changes_since(runs: Path, identity: Mapping[str, Any], seed: int, *, path: s
             continue  # other data were named
         if changed and not MEANT & set(changed) and before.get("recipe") == identity["recipe"]:
             what = " and ".join(NAMES.get(key, f"the source of the {key}") for key in changed)
-            found.append((str(known.get("started")), f"{what} changed since {folder.label}: this is another run."))
+            same = "where it changes no result, 'shoal migrate' can keep the old one"
+            sentence = f"{what} changed since {folder.label}: this is another run ({same})."
+            found.append((str(known.get("started")), sentence))
     return max(found)[1] if found else None
 
 

@@ -418,6 +418,36 @@ def rm(run: tuple[str, ...], *, yes: bool, runs: Path, json: bool) -> int:
     return command.run(run, runs=runs, yes=yes, json=json)
 
 
+@app.command(short_help="Keep runs whose code or data were changed harmlessly.", epilog=options.RUN_HELP)
+@click.argument("names", nargs=-1, metavar="[RUN]...")
+@click.option(
+    "--accept",
+    multiple=True,
+    metavar="WHAT",
+    help="What changed and makes no difference: model, dataset, all; repeatable.",
+)
+@options.modules
+@options.runs
+@options.json
+def migrate(
+    names: tuple[str, ...], *, accept: tuple[str, ...], modules: tuple[str, ...], runs: Path, json: bool
+) -> int:
+    """List the runs whose code or data have changed since they were trained, and with --accept keep them as they are.
+
+    A run is what its recipe, its data and your code are. A comment in your model makes it another experiment, and its
+    runs strangers. With --accept you declare that what changed changes no result: the runs (all of them, or RUN...) get
+    the identity that they have now. Their records keep the one that they had. Without it, nothing is changed.
+
+    \b
+      shoal migrate --module my_project
+      shoal migrate --module my_project --accept model
+      shoal migrate digits/seed-0 --accept dataset
+    """
+    from shoal.cli import migrate as command  # noqa: PLC0415 imports torch
+
+    return command.run(names, accept, runs=runs, modules=list(modules), json=json)
+
+
 @app.command(short_help="List the keys of a recipe.")
 @click.argument("key", required=False, metavar="[KEY]")
 @options.modules
