@@ -43,7 +43,7 @@ from shoal.recipe.said import differences
 from shoal.recipe.scaling import sentences
 from shoal.rng import preserved
 from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside, sweep
-from shoal.store.provenance import code_patch, collect
+from shoal.store.provenance import code_patch, collect, command
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
 from shoal.training.interruption import Watched
@@ -104,7 +104,7 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
         if not record.read(folder):
             runs, path = folder.path.parent.parent, _data_facts(workshop)["path"]
             said = changes_since(runs, workshop.identity, workshop.recipe.seed, path=path)
-            if sentence := said or defaults_since(runs, workshop.recipe, workshop.identity):
+            if sentence := said or defaults_since(runs, workshop.recipe, workshop.identity, command=command(sys.argv)):
                 screen.say(sentence)
         with matmul_precision(workshop.recipe.precision):  # under which a step is recorded too
             with pulse.waited():

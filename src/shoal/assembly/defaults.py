@@ -1,7 +1,8 @@
 """Why a training that was asked for in the same words as an old one is a new run: a default has changed since.
 
 What a run's recipe says beside the defaults is in its record, and all its values are in its recipe: the same words and
-other values are other defaults. The old run keeps the values that it was trained with.
+other values are other defaults. So it is with the same command, where a preset was edited. The old run keeps the values
+that it was trained with.
 """
 
 from __future__ import annotations
@@ -17,23 +18,27 @@ from shoal.recipe.said import differences as said_in
 from shoal.recipe.words import shown
 from shoal.store import RunFolder, record
 
+DEFAULT = "{key}: the default was {then} when {label} was trained, and is {now} now"
+COMMAND = "{key}: the same command meant {then} when {label} was trained, and means {now} now"
 MOST = 3
 """Keys that a sentence names."""
 
 
-def defaults_since(runs: Path, recipe: Recipe, identity: Mapping[str, Any]) -> str | None:
+def defaults_since(runs: Path, recipe: Recipe, identity: Mapping[str, Any], *, command: str = "") -> str | None:
     """Return a sentence on the newest run that said the same, under other defaults, with the same seed.
 
-    `identity` is what the new run's signature is made of. Runs that cannot be read are left out.
+    `identity` is what the new run's signature is made of, `command` the words on the command line: a `shoal train` that
+    means something else now has another preset. Runs that cannot be read are left out.
     """
     words, found = _words(said_in(recipe)), list[tuple[str, str]]()
     for file in runs.glob(f"*/seed-{recipe.seed}/run.json"):
         folder = RunFolder(file.parent)
         try:
             known = record.read(folder)
-            if not known.get("identity") or _words(known.get("said") or ()) != words:
+            if not known.get("identity"):
                 continue
-            if sentence := _sentence(folder, recipe, differences(known["identity"], identity)):
+            told = DEFAULT if _words(known.get("said") or ()) == words else COMMAND if _same(known, command) else None
+            if told and (sentence := _sentence(folder, recipe, differences(known["identity"], identity), told)):
                 found.append((str(known.get("started")), sentence))
         except ShoalError:
             continue
@@ -45,7 +50,13 @@ def _words(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {row["key"]: row["value"] for row in rows if row["value"] != row["default"]}
 
 
-def _sentence(folder: RunFolder, recipe: Recipe, found: Iterable[Difference]) -> str | None:
+def _same(known: Mapping[str, Any], command: str) -> bool:
+    """Whether a run was asked for by the same command: a script asks for many."""
+    provenance: Mapping[str, Any] = known.get("provenance") or {}
+    return command.startswith("shoal train") and provenance.get("command") == command
+
+
+def _sentence(folder: RunFolder, recipe: Recipe, found: Iterable[Difference], told: str) -> str | None:
     """The defaults that changed since a run was trained; None where it differs in something else that was meant."""
     then, now = flat.read(folder.recipe), flat.flat(recipe.mapping())
     keys = [each.what for each in found if each.what in now]
@@ -55,12 +66,11 @@ def _sentence(folder: RunFolder, recipe: Recipe, found: Iterable[Difference]) ->
     other_data = "dataset" in {each.what for each in found} and not any(key.startswith("dataset.") for key in keys)
     if not keys or other_data:
         return None
-    told = [_default(key, then, now, folder.label) for key in keys[:MOST]]
-    told += [f"{len(keys) - MOST} more defaults changed"] if len(keys) > MOST else []
-    return f"{'; '.join([*told, *code])}: this is another run."
-
-
-def _default(key: str, then: Mapping[str, Any], now: Mapping[str, Any], label: str) -> str:
-    if key not in then:
-        return f"{key} is new since {label} was trained, and {shown(now[key])} by default"
-    return f"{key}: the default was {shown(then[key])} when {label} was trained, and is {shown(now[key])} now"
+    said = [
+        told.format(key=key, then=shown(then[key]), label=folder.label, now=shown(now[key]))
+        if key in then
+        else f"{key} is new since {folder.label} was trained, and {shown(now[key])} by default"
+        for key in keys[:MOST]
+    ]
+    said += [f"{len(keys) - MOST} more defaults changed"] if len(keys) > MOST else []
+    return f"{'; '.join([*said, *code])}: this is another run."
