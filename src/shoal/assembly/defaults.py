@@ -18,6 +18,8 @@ from shoal.recipe.said import differences as said_in
 from shoal.recipe.words import shown
 from shoal.store import RunFolder, record
 
+TRAIN = ("shoal train", "python -m shoal train")
+"""How a command that trains one run begins, as it is recorded."""
 DEFAULT = "{key}: the default was {then} when {label} was trained, and is {now} now"
 COMMAND = "{key}: the same command meant {then} when {label} was trained, and means {now} now"
 MOST = 3
@@ -53,7 +55,7 @@ def _words(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def _same(known: Mapping[str, Any], command: str) -> bool:
     """Whether a run was asked for by the same command: a script asks for many."""
     provenance: Mapping[str, Any] = known.get("provenance") or {}
-    return command.startswith("shoal train") and provenance.get("command") == command
+    return command.startswith(TRAIN) and provenance.get("command") == command
 
 
 def _sentence(folder: RunFolder, recipe: Recipe, found: Iterable[Difference], told: str) -> str | None:

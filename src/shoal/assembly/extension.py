@@ -16,6 +16,7 @@ from shoal.assembly.agreement import Agreement, agreement, budget_in_words
 from shoal.assembly.build import Workshop
 from shoal.assembly.conduct import conduct
 from shoal.assembly.decisions import DECISIONS, POINT, recorded
+from shoal.assembly.defaults import TRAIN
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.meaning import differences
 from shoal.assembly.missing import refuse_missing
@@ -219,8 +220,8 @@ def _no_checkpoint(folder: RunFolder, agreed: Agreement, made: int, anew: str) -
     steps = ", ".join(f"{step_of(path):,}" for path in reversed(candidates(folder.checkpoints)))
     return (
         f"{folder.label} has made {made:,} steps, and the longer training would not begin with them: {agreed.reason}. "
-        f"No checkpoint from before that is kept (there are those of steps {steps}; checkpoint.every and "
-        "checkpoint.keep keep more). A constant rate, with or without warm-up, a plateau, or wsd before its decay can "
+        f"None of its checkpoints is from before that (steps {steps}; checkpoint.every and checkpoint.keep keep more). "
+        f"A constant rate, with or without warm-up, a plateau, or wsd before its decay can "
         f"be extended. {anew}"
     )
 
@@ -231,5 +232,5 @@ def _anew(facts: Mapping[str, Any], recipe: Recipe) -> str:
     budget = f"budget.steps={steps}" if steps is not None else f"budget.epochs={epochs:g}"
     provenance: Mapping[str, Any] = facts.get("provenance") or {}
     command = str(provenance.get("command") or "")
-    words = command if command.startswith("shoal train") else "shoal train ..."
+    words = command if command.startswith(TRAIN) else "shoal train ..."
     return f"To train it from the start: {words} {budget}"
