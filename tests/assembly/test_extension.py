@@ -94,6 +94,9 @@ def test_a_longer_run_ends_as_it_would_have_from_the_start(name: str, tmp_path: 
     }
     assert [row["step"] for row in read_journal(extended.location.timing)[0]] == [r["step"] for r in extended.history]
     assert content(short.folder) == before, "the run that is extended stays as it is"
+    assert {path.name for path in (tmp_path / "extended").iterdir()} == {
+        path.name for path in (tmp_path / "alone").iterdir()
+    }
 
 
 def content(folder: Path) -> dict[Path, bytes]:

@@ -141,6 +141,19 @@ def test_another_model_is_no_harmless_edit(project: Project, run: Shoal) -> None
     assert "is not there now. That is another model: nothing was changed." in err
 
 
+def test_code_that_fails_now_and_a_record_that_is_damaged_hide_no_other_run(project: Project, run: Shoal) -> None:
+    run("train", *WORDS)
+    run("train", "digits_mlp", "budget.steps=6", "execution=eager")
+    run("train", "digits_mlp", "budget.steps=5", "execution=eager")
+    damaged = next(folder for folder in runs() if record.read(folder)["total_steps"] == 5)
+    damaged.record.write_text("{")
+    project.edit("super().__init__()", "super().__init__()\n        raise ValueError('not yet')")
+    code, out, _ = run("migrate", "--module", NAME)
+    assert (code, "3 runs: 0 changed, 1 as they were, 2 that cannot be compared." in out) == (0, True)
+    assert "it cannot be built as it is now: ValueError: not yet" in out
+    assert "run.json' is damaged" in out
+
+
 def test_a_misspelt_word_a_missing_module_and_a_folder_elsewhere(tmp_path: Path, project: Project, run: Shoal) -> None:
     run("train", *WORDS)
     (folder,) = runs()
@@ -180,6 +193,9 @@ def test_a_sweep_knows_its_runs_by_what_they_are_now(project: Project, run: Shoa
     run("migrate", "--module", NAME, "--accept", "model")
     (moved,) = runs()
     now = sweeps.Point(moved.label, record.read(moved)["signature"], 0)
+    assert sweeps.read(Path("runs"), "mine").points == (now, points[1])
+    sweeps.write(Path("runs"), sweeps.Sweep("mine", points=points))  # as a kill before this would leave it
+    run("migrate", "--module", NAME, "--accept", "model")
     assert sweeps.read(Path("runs"), "mine").points == (now, points[1])
 
 

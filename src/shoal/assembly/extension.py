@@ -32,6 +32,7 @@ from shoal.recipe.compose import apply
 from shoal.rng import preserved
 from shoal.store import RunFolder, RunId, RunLock, find, is_live, record
 from shoal.store.checkpoint_files import candidates, manifest_of, step_of
+from shoal.store.folder import open_runs
 from shoal.store.lock import refusal
 from shoal.store.moving import adopt, copy_durably
 from shoal.training.plan import threads_kept
@@ -135,7 +136,7 @@ def _begin(folder: RunFolder, facts: Mapping[str, Any], pair: _Pair, screen: Scr
         reason = agreed.reason or "its newer checkpoints are damaged"
         screen.say(f"{reason}: of the {made:,} steps of {folder.label}, {loaded.step:,} are taken over")
     run = RunId(longer.name, pair.other.signature, longer.seed)
-    writable_folder(pair.other.runs)
+    open_runs(writable_folder(pair.other.runs))
     prepared = RunFolder(pair.other.runs / f".{folder.path.parent.name}-{folder.path.name}.extending")
     shutil.rmtree(prepared.path, ignore_errors=True)  # of one that was killed here: only the holder of the lock comes
     _prepare(prepared, folder, loaded, pair.other, facts)

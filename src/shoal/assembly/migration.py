@@ -21,7 +21,17 @@ from shoal.assembly.objects import Objects
 from shoal.assembly.testing import with_path
 from shoal.assembly.trained import recipe_of
 from shoal.checkpoints import newest
-from shoal.errors import CheckpointError, InputError, LiveRunError, ShoalError, StoreError, nearest
+from shoal.errors import (
+    CheckpointError,
+    InputError,
+    LiveRunError,
+    RecipeError,
+    ShoalError,
+    StoreError,
+    nearest,
+    place_of,
+    said,
+)
 from shoal.recipe import Recipe
 from shoal.rng import preserved
 from shoal.store import RunFolder, RunId, RunLock, find, is_live, record, sweeps
@@ -110,16 +120,24 @@ class Examiner:
         key = json.dumps(recipe.mapping())
         if key not in self.meanings:
             try:
-                with preserved():
-                    workshop = self._workshop(recipe)
-                    shapes = {name: tuple(value.shape) for name, value in weights_of(workshop.model).items()}
-                    self.meanings[key] = Meaning(workshop.signature, workshop.identity, shapes)
+                self.meanings[key] = self._meant(recipe)
             except ShoalError as error:
                 self.meanings[key] = error
         found = self.meanings[key]
         if isinstance(found, ShoalError):
             raise found
         return found
+
+    def _meant(self, recipe: Recipe) -> Meaning:
+        try:
+            with preserved():
+                workshop = self._workshop(recipe)
+                shapes = {name: tuple(value.shape) for name, value in weights_of(workshop.model).items()}
+                return Meaning(workshop.signature, workshop.identity, shapes)
+        except ShoalError:
+            raise
+        except Exception as error:  # the boundary to the user's code: other runs can be compared all the same
+            raise RecipeError(f"it cannot be built as it is now: {said(error)}{place_of(error)}.") from error
 
     def _workshop(self, recipe: Recipe) -> Workshop:
         mapping = recipe.mapping()
@@ -156,7 +174,8 @@ def migrate(examined: Sequence[Examined], words: Collection[str], *, runs: Path)
     for one in chosen:
         with RunLock(one.folder):
             moved[one.folder.path] = rehome(runs, one.folder, one.run, recipe=_resolved(one), **_changes(one, words))
-    sweeps.readdress(runs, _addresses(moved.values()))
+    folders = [moved.get(one.folder.path, one.folder) for one in examined if one.problem is None]
+    sweeps.readdress(runs, _addresses(folders))  # of those too that a process moved that was killed before this
     return moved
 
 

@@ -43,9 +43,7 @@ def create(runs: Path, run: RunId) -> RunFolder:
     files.safe_name(run.name)
     assert SIGNATURE.fullmatch(run.signature) and run.seed >= 0, f"no identity of a run: {run}"
     try:
-        runs.mkdir(parents=True, exist_ok=True)
-        if not any(runs.iterdir()):
-            _keep_out_of_git(runs)
+        open_runs(runs)
         with one_at_a_time(runs):
             return find(runs, run.signature, run.seed) or _make(runs, run)
     except OSError as error:
@@ -53,6 +51,13 @@ def create(runs: Path, run: RunId) -> RunFolder:
             f"cannot create the folder of the run {run.label} in {str(runs)!r}: {error.strerror}. "
             "Choose another folder with --runs DIR."
         ) from error
+
+
+def open_runs(runs: Path) -> None:
+    """Make the runs folder where there is none; one that is empty will ignore itself in git."""
+    runs.mkdir(parents=True, exist_ok=True)
+    if not any(runs.iterdir()):
+        _keep_out_of_git(runs)
 
 
 def set_aside(folder: RunFolder) -> Path:
