@@ -297,11 +297,11 @@ def test_by_the_command_it_is_trained_and_shown_like_any_other(
 @pytest.mark.faults
 def test_killed_while_it_begins_a_longer_run_is_extended_again(tmp_path: Path) -> None:
     short, alone = train(tmp_path / "short", **CONSTANT), train(tmp_path / "alone", **CONSTANT, budget__epochs=2)
-    points, at = [0, 3, 6, 9, 12, 15, 18, 21, 26, 32, 40, 60], 0
-    for at in points:
+    for at in (7, 13, 22, 33, 42, 43, 46, 65):  # before, while and after the folder is prepared and gets its name
         runs = tmp_path / f"cut-{at}"
         assert crash(lambda runs=runs: short.extend({"budget.epochs": 2}, runs=runs, quiet=True), at=at, under=runs)
         extended = short.extend({"budget.epochs": 2}, runs=runs, quiet=True)
         assert extended.label == alone.label
         assert result(runs) == result(tmp_path / "alone"), f"killed at event {at}"
+        assert extended.record["extended_from"]["step"] == 6, f"killed at event {at}"
         assert not list(runs.glob(".*.extending"))

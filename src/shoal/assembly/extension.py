@@ -75,7 +75,7 @@ def extend(
             )
         if find(runs, other.signature, longer.seed) is None:
             with RunLock(folder):
-                _begin(folder, facts, _Pair(one, other), screen)
+                _begin(folder, record.read(folder), _Pair(one, other), screen)
     del one, other  # the trainings' memory is theirs
     return conduct(longer, objects, runs=runs, screen=screen)
 
