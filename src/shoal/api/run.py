@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any, cast
 from torch import nn
 
 from shoal.api.frames import dataframe
-from shoal.assembly import Objects, Screen, export, recipe_of, test_run, trained_model
+from shoal.api.overrides import overrides_of
+from shoal.assembly import Objects, Screen, export, extend, recipe_of, test_run, trained_model
+from shoal.assembly.migration import Examiner, covers, migrate
 from shoal.assembly.prediction import Predictions, predict
 from shoal.assembly.sampling import Sampling, sample
 from shoal.datasets.tokens import Tokenizer, recorded
@@ -148,6 +151,34 @@ class Run:
         for note in found.notes:
             warnings.warn(note, stacklevel=2)
         return found.metrics
+
+    def extend(self, budget: Mapping[str, Any], *, runs: str | Path | None = None, quiet: bool = False) -> Run:
+        """Train the run's recipe for longer, from where it stands, and return the run that this is.
+
+        `budget` is `{"budget.epochs": 20}` or `{"budget.steps": 5000}`. The longer run lies in `runs`, by default
+        beside this one, which stays as it is; it ends with the same bits as if it had been trained from the start.
+        Raises InputError where their first steps differ, with the key, the step and both values.
+        """
+        folder = self.folder.absolute().parents[1] if runs is None else Path(runs)
+        changes = list(overrides_of(budget).items())
+        return Run(extend(self.location, changes, self.objects, runs=folder, screen=Screen(quiet=quiet)), self.objects)
+
+    def migrate(self, *accept: str) -> Run:
+        """Return the run under the identity that it has now, after what `accept` names was changed without consequence.
+
+        `"model"` declares that the source of the model was edited and gives the same results, `"dataset"` the same of
+        the data, `"all"` of everything. Raises InputError for what changed and is not accepted, with nothing done.
+        """
+        folder = self.folder.absolute().parents[1]
+        one = next(Examiner(folder, self.objects).examine([self.location]), None)
+        if one is None or one.problem is not None:
+            raise InputError(f"{self.label} was never started." if one is None else str(one.problem))
+        left = [difference for difference in one.differences if not covers(accept, difference.what)]
+        if left:
+            said, words = "; ".join(each.said for each in left), ", ".join(repr(each.what) for each in left)
+            raise InputError(f"{self.label}: {said}. Where that changes no result, accept it: run.migrate({words}).")
+        moved = migrate([one], accept, runs=folder)
+        return Run(moved.get(self.folder, self.location), self.objects)
 
     def tokenizer(self) -> Tokenizer:
         """Return what made tokens of the text that the run was trained on: `encode(text)`, `decode(tokens)`, `size`.

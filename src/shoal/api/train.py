@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from shoal.api.overrides import overrides_of
 from shoal.api.run import Run
 from shoal.assembly import Screen, conduct, from_python
 from shoal.assembly.source import qualified_name
 from shoal.errors import RecipeError
 from shoal.recipe import Recipe, parse
 from shoal.recipe.compose import apply, preset_mapping
-
-NAMED = ("dataset", "model", "task", "optimizer")
 
 
 def train(
@@ -57,7 +56,7 @@ def train(
     if loss is not None and task is None and "task" not in data:
         parts["task"] = {"name": "external", "source": qualified_name(loss, "loss")}
     changes = {**_of_objects(recipe, parts), **parts, **settings, **(overrides or {})}
-    full = parse(apply(data, list(_flat(changes).items()), config_dir=folder))
+    full = parse(apply(data, list(overrides_of(changes).items()), config_dir=folder))
     location = conduct(full, objects, runs=Path(runs), screen=Screen(quiet=quiet), again=again)
     return Run(location, objects)
 
@@ -71,26 +70,11 @@ def _base(recipe: str | Recipe | Mapping[str, Any] | None, config_dir: Path | No
         return preset_mapping(recipe, config_dir=config_dir)
     if not isinstance(recipe, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RecipeError(f"expected a preset's name, a shoal.Recipe or a mapping of keys, found {recipe!r}.")
-    return apply({}, list(_flat(recipe).items()), config_dir=config_dir)
+    return apply({}, list(overrides_of(recipe).items()), config_dir=config_dir)
 
 
 def _of_objects(recipe: str | Recipe | Mapping[str, Any] | None, parts: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a mapping that were written for what is passed beside it: it names nothing in its place."""
-    flat = _flat(recipe) if isinstance(recipe, Mapping) else {}
+    flat = overrides_of(recipe) if isinstance(recipe, Mapping) else {}
     named = {key.removesuffix(".name") for key in flat}
     return {key: value for key, value in flat.items() if key.split(".")[0] in parts.keys() - named}
-
-
-def _flat(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as overrides: a mapping for a section changes its keys; one with a name selects an entry first."""
-    flat: dict[str, Any] = {}
-    for key, value in changes.items():
-        if isinstance(value, Mapping):
-            section = cast(Mapping[str, Any], value)
-            if key in NAMED and "name" in section:
-                flat[key] = str(section["name"])
-            named = key in NAMED
-            flat.update({f"{key}.{inner}": item for inner, item in section.items() if not (named and inner == "name")})
-        else:
-            flat[key] = value
-    return flat

@@ -6,6 +6,7 @@
 from shoal.assembly.build import Workshop
 from shoal.assembly.conduct import conduct
 from shoal.assembly.export import export
+from shoal.assembly.extension import extend
 from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects, from_python
 from shoal.assembly.registry import dataset, import_modules, model, optimizer, task
@@ -22,6 +23,7 @@ __all__ = [
     "conduct",
     "dataset",
     "export",
+    "extend",
     "from_python",
     "import_modules",
     "model",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -115,6 +115,12 @@ class Workshop:
         }
         recipe = recipe.model_copy(update={"schedules": recipe.schedules.model_copy(update=schedules)})
         return scaled(recipe, size_of(recipe))[0]
+
+    def beside(self, recipe: Recipe) -> Workshop:
+        """Return a workshop for another recipe about the same data, which are not read again."""
+        other = replace(self, recipe=recipe, decisions=[], left_out=LeftOut())
+        vars(other)["data"] = self.data
+        return other
 
     @property
     def changes(self) -> list[Change]:

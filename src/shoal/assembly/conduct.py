@@ -20,6 +20,7 @@ import torch
 from shoal.assembly import samples
 from shoal.assembly.build import Workshop, data_path
 from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent, told
+from shoal.assembly.defaults import defaults_since
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.ending import failed, now, stopped
 from shoal.assembly.heap import keep_heap
@@ -42,6 +43,7 @@ from shoal.recipe.said import differences
 from shoal.recipe.scaling import sentences
 from shoal.rng import preserved
 from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside, sweep
+from shoal.store.provenance import command
 from shoal.store.secrets import refuse_secret
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
@@ -108,8 +110,10 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
     recorder = None
     try:
         if not record.read(folder):
-            path = data_path(workshop.recipe)
-            if sentence := warm.known.changes_since(workshop.identity, workshop.recipe.seed, path=path):
+            known, path = warm.known, data_path(workshop.recipe)
+            said = known.changes_since(workshop.identity, workshop.recipe.seed, path=path)
+            words = command(warm.command)
+            if sentence := said or defaults_since(known, workshop.recipe, workshop.identity, command=words):
                 screen.say(sentence)
         with matmul_precision(workshop.recipe.precision):  # under which a step is recorded too
             with pulse.waited():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -21,13 +21,18 @@ MEANT = {"init", "frozen"}
 """Digests that change because a person said something else, with keys that are in no signature."""
 
 
-class _Run(NamedTuple):
+class KnownRun(NamedTuple):
     """What is known of a run that was there before."""
 
     started: str
-    label: str
-    digests: Digests
+    folder: RunFolder
+    identity: Mapping[str, Any]
     path: str | None
+
+    @property
+    def digests(self) -> Digests:
+        """What its data and code were."""
+        return cast(Digests, self.identity.get("digests") or {})
 
 
 class Known:
@@ -43,28 +48,48 @@ class Known:
         """
         now = cast(Digests, identity.get("digests") or {})
         found: list[tuple[str, str]] = []
-        for run in self._by_recipe.get(_key(identity.get("recipe"), seed), ()):
+        for run in self._found.get(_key(seed, "recipe", identity.get("recipe")), ()):
             changed = _changed(run.digests, now)
             if "dataset" in changed and run.path != path:
                 continue  # other data were named
             if changed and not MEANT & set(changed):
                 what = " and ".join(NAMES.get(key, f"the source of the {key}") for key in changed)
-                found.append((run.started, f"{what} changed since {run.label}: this is another run."))
+                same = "where it changes no result, 'shoal migrate' can keep the old one"
+                found.append((run.started, f"{what} changed since {run.folder.label}: this is another run ({same})."))
         return max(found)[1] if found else None
 
+    def that_said(self, words: Mapping[str, Any], seed: int) -> Sequence[KnownRun]:
+        """Return the runs of a seed whose recipes said this beside the defaults."""
+        return self._found.get(_key(seed, "said", words), ())
+
+    def asked_for_by(self, command: str, seed: int) -> Sequence[KnownRun]:
+        """Return the runs of a seed that were asked for by this command."""
+        return self._found.get(_key(seed, "command", command), ())
+
     @cached_property
-    def _by_recipe(self) -> dict[str, list[_Run]]:
-        found: dict[str, list[_Run]] = {}
+    def _found(self) -> dict[str, list[KnownRun]]:
+        found: dict[str, list[KnownRun]] = {}
         for folder in folders_in(self.runs):
             number = SEED.fullmatch(folder.path.name)
             known = _read(folder) if number else dict[str, Any]()
-            if number is None or not known:
+            if number is None or not known.get("identity"):
                 continue
-            identity = cast(Mapping[str, Any], known.get("identity") or {})
+            identity = cast(Mapping[str, Any], known["identity"])
             path = cast(Mapping[str, Any], known.get("data") or {}).get("path")
-            run = _Run(str(known.get("started")), folder.label, cast(Digests, identity.get("digests") or {}), path)
-            found.setdefault(_key(identity.get("recipe"), int(number["seed"])), []).append(run)
+            run, seed = KnownRun(str(known.get("started")), folder, identity, path), int(number["seed"])
+            provenance = cast(Mapping[str, Any], known.get("provenance") or {})
+            for key in (
+                _key(seed, "recipe", identity.get("recipe")),
+                _key(seed, "said", words(known.get("said") or ())),
+                _key(seed, "command", provenance.get("command")),
+            ):
+                found.setdefault(key, []).append(run)
         return found
+
+
+def words(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what was said that is no default, by key, of rows of `recipe.said.differences`."""
+    return {row["key"]: row["value"] for row in rows if row["value"] != row["default"]}
 
 
 def _read(folder: RunFolder) -> Mapping[str, Any]:
@@ -74,8 +99,8 @@ def _read(folder: RunFolder) -> Mapping[str, Any]:
         return {}
 
 
-def _key(recipe: object, seed: int) -> str:
-    return f"{seed} {json.dumps(recipe, sort_keys=True)}"
+def _key(seed: int, kind: str, value: object) -> str:
+    return f"{seed} {kind} {json.dumps(value, sort_keys=True)}"
 
 
 def _changed(before: Digests, now: Digests) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shoal.assembly.build import Workshop, data_path
+from shoal.assembly.defaults import defaults_since
 from shoal.assembly.explain import Known
 from shoal.assembly.objects import Objects
 from shoal.assembly.shelf import Shelf
@@ -29,4 +30,5 @@ def identify(
     for recipe in recipes:
         workshop = Workshop(recipe, objects, runs, shelf=shelf)
         stale = known.changes_since(workshop.identity, recipe.seed, path=data_path(recipe))
+        stale = stale or defaults_since(known, recipe, workshop.identity)
         yield Identified(workshop.signature, stale)

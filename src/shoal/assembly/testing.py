@@ -17,12 +17,13 @@ from shoal import datasets
 from shoal.assembly.devices import choose, determinism
 from shoal.assembly.layout import laid_out
 from shoal.assembly.left_out import LeftOut
+from shoal.assembly.missing import refuse_missing
 from shoal.assembly.objects import Objects
 from shoal.assembly.purpose import build_task, evaluation_batch
 from shoal.assembly.trained import network, normalisation_of, recipe_of
 from shoal.assembly.weights import Kept, kept
 from shoal.datasets import Data
-from shoal.errors import DataError, InputError, StoreError, unknown
+from shoal.errors import DataError, InputError, unknown
 from shoal.recipe import Recipe, parse
 from shoal.recipe.parts import DatasetPart, skips_broken
 from shoal.store import RunFolder, record
@@ -66,7 +67,8 @@ def test_run(
     model = network(folder, objects)
     trained = kept(folder)
     kinds = _measured(trained, split, weights)
-    _refuse_missing(folder, recipe, objects, facts, path)
+    needed = ("dataset", "loss") if path is None else ("loss",)
+    refuse_missing(folder, recipe, objects, facts, then=".test()", needed=needed)
     own = objects if path is None else replace(objects, dataset=None)  # a path says that other data are meant
     data, measured = _split(folder, recipe, own, facts, split=split, other=path is not None)
     where = choose(device)
@@ -158,26 +160,6 @@ def _take_threads(plan: Mapping[str, Any], device: torch.device) -> None:
     planned = plan.get("threads")
     if device.type == "cpu" and isinstance(planned, int) and planned not in (0, torch.get_num_threads()):
         torch.set_num_threads(planned)
-
-
-def _refuse_missing(
-    folder: RunFolder, recipe: Recipe, objects: Objects, facts: dict[str, Any], path: str | None
-) -> None:
-    """Raise StoreError where the training had data or a loss from Python that are not passed again."""
-    had_loss = "loss" in ((facts.get("identity") or {}).get("digests") or {})
-    had_data = recipe.dataset.name in ("arrays", "map_style", "stream", "text") and not (facts.get("data") or {}).get(
-        "path"
-    )
-    missing = [
-        *(["dataset=DATA"] if had_data and objects.dataset is None and path is None else []),
-        *(["loss=FUNCTION"] if had_loss and objects.loss is None else []),
-    ]
-    if missing:
-        what = " and ".join(item.partition("=")[0] for item in missing)
-        raise StoreError(
-            f"{folder.label} was trained with a {what} from Python, which its folder does not hold. "
-            f"Pass it again: shoal.load({str(folder.path)!r}, {', '.join(missing)}).test()."
-        )
 
 
 def with_path(recipe: Recipe, path: str | None) -> Recipe:

@@ -106,6 +106,32 @@ def train(
         )
 
 
+@app.command(short_help="Train a run for longer, from where it stands.", epilog=options.RUN_HELP)
+@options.run
+@options.words
+@options.modules
+@options.runs
+@options.json
+@options.verbose
+def extend(run: str, words: tuple[str, ...], *, modules: tuple[str, ...], runs: Path, json: bool, verbose: int) -> int:
+    """Train a run for longer: its recipe with a larger budget, from the newest checkpoint that this training has too.
+
+    It is a run of its own, which ends with the same bits as if it had been trained from the start; RUN stays as it is.
+    Where the first steps of the two differ, as under schedules that look ahead to the end, it is said which key, at
+    which step, and nothing is trained. Exit codes are those of 'shoal train'.
+
+    \b
+      shoal extend digits budget.epochs=20
+      shoal extend 3f9a/seed-0 budget.steps=5000
+    """
+    from shoal.cli.signals import resumable  # noqa: PLC0415 none but the command that is called
+
+    with resumable():
+        from shoal.cli import extend as command  # noqa: PLC0415 imports torch
+
+        return command.run(run, list(words), runs=runs, modules=list(modules), json=json, verbose=verbose)
+
+
 @app.command(short_help="List the runs.")
 @click.option(
     "--status",
@@ -393,6 +419,36 @@ def rm(run: tuple[str, ...], *, yes: bool, runs: Path, json: bool) -> int:
     from shoal.cli import rm as command  # noqa: PLC0415 none but the command that is called
 
     return command.run(run, runs=runs, yes=yes, json=json)
+
+
+@app.command(short_help="Keep runs whose code or data were changed harmlessly.", epilog=options.RUN_HELP)
+@click.argument("names", nargs=-1, metavar="[RUN]...")
+@click.option(
+    "--accept",
+    multiple=True,
+    metavar="WHAT",
+    help="What changed and makes no difference: model, dataset, all; repeatable.",
+)
+@options.modules
+@options.runs
+@options.json
+def migrate(
+    names: tuple[str, ...], *, accept: tuple[str, ...], modules: tuple[str, ...], runs: Path, json: bool
+) -> int:
+    """List the runs whose code or data have changed since they were trained, and with --accept keep them as they are.
+
+    A run is what its recipe, its data and your code are. A comment in your model makes it another experiment, and its
+    runs strangers. With --accept you declare that what changed changes no result: the runs (all of them, or RUN...) get
+    the identity that they have now. Their records keep the one that they had. Without it, nothing is changed.
+
+    \b
+      shoal migrate --module my_project
+      shoal migrate --module my_project --accept model
+      shoal migrate digits/seed-0 --accept dataset
+    """
+    from shoal.cli import migrate as command  # noqa: PLC0415 imports torch
+
+    return command.run(names, accept, runs=runs, modules=list(modules), json=json)
 
 
 @app.command(short_help="List the keys of a recipe.")

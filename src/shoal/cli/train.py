@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,22 @@ def run(
     import_modules(modules)
     preset, overrides = split(words)
     recipe = compose(preset, overrides, config_dir=config_dir)
-    screen = Screen(
-        sys.stderr if json else sys.stdout, verbose=verbose, watcher=detached and partial(_let_go, detached)
+    return conducted(
+        lambda screen: conduct(recipe, runs=runs, screen=screen, again=again),
+        json=json,
+        verbose=verbose,
+        detached=detached,
     )
+
+
+def conducted(
+    train: Callable[[Screen], RunFolder], *, json: bool, verbose: int, detached: Detached | None = None
+) -> int:
+    """Train a run on a screen, and show the result; return the exit code: 0 done, 75 stopped and resumable."""
+    watcher = detached and partial(_let_go, detached)
+    screen = Screen(sys.stderr if json else sys.stdout, verbose=verbose, watcher=watcher)
     try:
-        folder = conduct(recipe, runs=runs, screen=screen, again=again)
+        folder = train(screen)
     except Exception:
         if json and screen.run is not None:  # it was started: the result says how it ended
             _print(record.result(screen.run))

@@ -10,7 +10,7 @@ from shoal.files import size
 from shoal.pages import formats
 from shoal.pages.blocks import Block, Column, Grid, Heading, Lines, Pairs, text_of
 from shoal.pages.curves import curve
-from shoal.pages.lenient import real
+from shoal.pages.lenient import real, rows_of
 from shoal.pages.lost_rows import lost_rows
 from shoal.pages.metrics_grid import metrics_grid
 from shoal.pages.plan_facts import plan_facts, scaled_rows
@@ -60,6 +60,8 @@ def _head(folder: RunFolder, known: Record) -> list[Block]:
         ("folder", formats.clean(folder.path)),
         ("name", formats.clean(known.get("name") or "")),
         ("signature", formats.clean(known.get("signature") or "")),
+        ("formerly", _formerly(known)),
+        ("extended from", _extended(known)),
         ("steps", _steps(known)),
         ("best", _best(known)),
         ("weights", "" if known.get("best") else weights_in_words(known)),
@@ -83,6 +85,17 @@ def _steps(known: Record) -> str:
     total = f" of {formats.number(known['total_steps'])}" if known.get("total_steps") is not None else ""
     epochs = f" ({found:g} epochs)" if (found := real(known.get("epochs"))) is not None else ""
     return f"{formats.number(known['steps'])}{total}{epochs}"
+
+
+def _formerly(known: Record) -> str:
+    """The last run that it was before `shoal migrate`."""
+    last = rows_of(known, "formerly")[-1:]
+    return formats.clean(f"{last[0].get('run')} ({last[0].get('signature')})") if last else ""
+
+
+def _extended(known: Record) -> str:
+    source = _inner(known, "extended_from")
+    return f"{formats.clean(source.get('run'))}, at step {formats.number(source.get('step'))}" if source else ""
 
 
 def _best(known: Record) -> str:

@@ -45,16 +45,21 @@ def create(runs: Path, run: RunId) -> RunFolder:
     files.safe_name(run.name)
     assert SIGNATURE.fullmatch(run.signature) and run.seed >= 0, f"no identity of a run: {run}"
     try:
-        runs.mkdir(parents=True, exist_ok=True)
-        if not any(runs.iterdir()):
-            _keep_out_of_git(runs)
-        with _one_at_a_time(runs):
+        open_runs(runs)
+        with one_at_a_time(runs):
             return find(runs, run.signature, run.seed) or _make(runs, run)
     except OSError as error:
         raise StoreError(
             f"cannot create the folder of the run {run.label} in {str(runs)!r}: {error.strerror}. "
             "Choose another folder with --runs DIR."
         ) from error
+
+
+def open_runs(runs: Path) -> None:
+    """Make the runs folder where there is none; one that is empty will ignore itself in git."""
+    runs.mkdir(parents=True, exist_ok=True)
+    if not any(runs.iterdir()):
+        _keep_out_of_git(runs)
 
 
 def set_aside(folder: RunFolder) -> Path:
@@ -182,17 +187,24 @@ def _stated(experiment: Path) -> str | None:
 
 
 def _make(runs: Path, run: RunId) -> RunFolder:
-    """Make the folder; where another experiment has the same name and first digits, with more of them."""
+    folder = place(runs, run)
+    folder.path.mkdir(exist_ok=True)
+    files.sync_folder(folder.path.parent)
+    return folder
+
+
+def place(runs: Path, run: RunId) -> RunFolder:
+    """Return where a run is to be, the folder of its experiment made; for one process at a time.
+
+    Where another experiment has the same name and first digits, that folder shows more of them.
+    """
     for digits in range(PREFIX, len(run.signature) + 1):
         experiment = runs / f"{run.name}-{run.signature[:digits]}"
         if experiment.exists() and _stated(experiment) not in (None, run.signature):
             continue
         experiment.mkdir(exist_ok=True)
-        folder = _inside(runs, RunFolder(experiment / f"seed-{run.seed}"))
-        folder.path.mkdir(exist_ok=True)
-        for made in (experiment, runs):
-            files.sync_folder(made)
-        return folder
+        files.sync_folder(runs)
+        return _inside(runs, RunFolder(experiment / f"seed-{run.seed}"))
     raise StoreError(f"the records in {str(runs / run.name)!r}-* state signatures that are not those of their folders.")
 
 
@@ -220,7 +232,7 @@ def _inside(runs: Path, folder: RunFolder) -> RunFolder:
 
 
 @contextmanager
-def _one_at_a_time(runs: Path) -> Generator[None]:
+def one_at_a_time(runs: Path) -> Generator[None]:
     """Among threads and processes: two that make one experiment under two names would make two folders of it."""
     with _creating:
         handle = os.open(runs / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)

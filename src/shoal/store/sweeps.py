@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -116,3 +116,23 @@ def _sweep(data: Mapping[str, Any]) -> Sweep:
 
 def _damaged(path: Path, why: str) -> str:
     return f"the sweep {str(path)!r} is damaged: {why}. Run 'shoal sweep' with its words again: it is made anew."
+
+
+def readdress(runs: Path, moved: Mapping[tuple[str, int], tuple[str, str]]) -> None:
+    """Let points name runs by the signature and label that they have now; `moved` is by old signature and seed.
+
+    A file that is damaged is left as it is.
+    """
+    for name in names(runs):
+        try:
+            sweep = read(runs, name)
+        except StoreError:
+            continue
+        points = tuple(_readdressed(point, moved) for point in sweep.points)
+        if points != sweep.points:
+            write(runs, replace(sweep, points=points))
+
+
+def _readdressed(point: Point, moved: Mapping[tuple[str, int], tuple[str, str]]) -> Point:
+    now = moved.get((point.signature, point.seed))
+    return point if now is None else replace(point, signature=now[0], run=now[1])
