@@ -20,7 +20,7 @@ RUN = RunId("digits", NEW, 0)
 
 def move(runs: Path, folder: RunFolder, run: RunId = RUN, **changes: Any) -> RunFolder:
     with RunLock(folder):
-        return rehome(runs, folder, run, recipe="seed: 0\n", **changes)
+        return rehome(runs, folder, run, recipe_yaml="seed: 0\n", **changes)
 
 
 def test_a_run_gets_another_identity_and_keeps_what_it_has(tmp_path: Path) -> None:

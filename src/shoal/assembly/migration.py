@@ -173,7 +173,9 @@ def migrate(examined: Sequence[Examined], words: Collection[str], *, runs: Path)
     moved: dict[Path, RunFolder] = {}
     for one in chosen:
         with RunLock(one.folder):
-            moved[one.folder.path] = rehome(runs, one.folder, one.run, recipe=_resolved(one), **_changes(one, words))
+            moved[one.folder.path] = rehome(
+                runs, one.folder, one.run, recipe_yaml=_resolved(one), **_changes(one, words)
+            )
     folders = [moved.get(one.folder.path, one.folder) for one in examined if one.problem is None]
     sweeps.readdress(runs, _addresses(folders))  # of those too that a process moved that was killed before this
     return moved

@@ -44,7 +44,7 @@ def adopt(runs: Path, run: RunId, prepared: Path) -> RunFolder:
         return target
 
 
-def rehome(runs: Path, folder: RunFolder, run: RunId, *, recipe: str, **changes: Any) -> RunFolder:
+def rehome(runs: Path, folder: RunFolder, run: RunId, *, recipe_yaml: str, **changes: Any) -> RunFolder:
     """Give a run another identity, with `changes` to its record; return its folder. For the holder of its lock.
 
     A folder that a person has named keeps its name. Raises StoreError where there is a run of that identity already.
@@ -57,7 +57,7 @@ def rehome(runs: Path, folder: RunFolder, run: RunId, *, recipe: str, **changes:
         if record.read(folder).get("signature") != run.signature:
             if named:
                 folder = _moved(folder, _passage(folder))
-            files.write_atomic(folder.recipe, recipe)
+            files.write_atomic(folder.recipe, recipe_yaml)
             record.update(folder, **changes, signature=run.signature)
         return _moved(folder, place(runs, run)) if named else folder
 
