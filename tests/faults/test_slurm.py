@@ -13,7 +13,7 @@ import pytest
 
 from shoal.cli import slurm as module
 from shoal.cli.slurm import requeue
-from tests.faults.attempts import POINTS, record
+from tests.faults.attempts import LONG, POINTS, record, wait_for_rows
 from tests.faults.chaos import result
 
 SCONTROL = """#!/bin/sh
@@ -166,3 +166,16 @@ def test_a_time_limit_puts_the_job_back_once_after_its_checkpoint_and_it_ends_bi
     assert slurm.called == ["scontrol", "requeue", "4242"]
     assert result(tmp_path / "runs") == points
     assert record(tmp_path / "runs")["stopped"] is None
+
+
+@pytest.mark.faults
+def test_a_sweep_that_is_told_of_its_time_limit_puts_its_job_back_once_all_is_saved(tmp_path: Path, start: Any) -> None:
+    slurm, runs = Slurm(tmp_path), tmp_path / "runs"
+    attempt = start("sweep", *LONG, "--seeds", "2", "--name", "limited", "--runs", str(runs), **slurm.job)
+    wait_for_rows(runs)
+    attempt.send(signal.SIGUSR1)
+    assert attempt.end() == 75
+    assert slurm.called == ["scontrol", "requeue", "4242"]
+    statuses = {json.loads(path.read_bytes())["status"] for path in runs.glob("*/seed-*/run.json")}
+    assert statuses == {"stopped"}
+    assert "job 4242 was put back" in attempt.out.read_text()

@@ -22,6 +22,7 @@ def heard(driver: Driver) -> Generator[None]:
         if queue is None:
             raise KeyboardInterrupt
         if not queue.stopping:
+            driver.asked = signal.Signals(number).name
             driver.say(f"{signal.Signals(number).name}: runs are saved and stopped; once more ends them at once")
             queue.stop()
         elif number == signal.SIGINT:

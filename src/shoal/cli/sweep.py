@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from shoal.cli import output
+from shoal.cli import output, slurm
 from shoal.cli.detach import Detached
 from shoal.cli.interrupts import heard
 from shoal.cli.signals import RESUMABLE
@@ -110,6 +110,8 @@ def run(asked: Asked, how: How, *, runs: Path) -> int:
         with heard(driver):
             rows = driver.train(wanted, todo, found, screen.show)
         screen.end(rows)
+        if said := slurm.requeue(driver.stopped):
+            screen.say(said)
         if how.json:
             _print(wanted, runs)
         return _code(driver, [row.status for row in rows])

@@ -65,6 +65,16 @@ class Driver:
     pool: Pool
     places: Sequence[Place]
     queue: Queue | None = None
+    asked: str | None = None
+    """The signal by which it was asked to stop."""
+
+    @property
+    def stopped(self) -> dict[str, Any]:
+        """What a scheduler wants to know of a stop: by which signal, and whether any step was made."""
+        made = self.queue is not None and any(
+            job.step > job.first or job.status == "finished" for job in self.queue.jobs
+        )
+        return {"by": self.asked, "new_steps": int(made)}
 
     @classmethod
     def start(cls, order: Order, say: Callable[[str], None], *, at_once: int = 1) -> Driver:
