@@ -163,6 +163,27 @@ def show(run: str, *, runs: Path, json: bool) -> int:
     return command.run(run, runs=runs, json=json)
 
 
+@app.command(short_help="Compare runs, experiments or sweeps: what differs, which is better.", epilog=options.SET_HELP)
+@click.argument("names", nargs=-1, metavar="A B...")
+@options.runs
+@options.json
+def compare(names: tuple[str, ...], *, runs: Path, json: bool) -> int:
+    """Compare runs: what differs in recipe, code, data, versions and plan, their results, and which is better.
+
+    Results over several seeds have mean, deviation and the 95 % interval of the mean; a difference is taken seed by
+    seed where both have the seeds, and may be "not distinguishable". A sweep beside others stands for its best
+    experiment; alone, for its experiments, the best of them.
+
+    \b
+      shoal compare 3f9a 81c2
+      shoal compare digits-3f9a21b0c4d5/seed-0 digits-3f9a21b0c4d5/seed-1
+      shoal compare sgd-sweep adamw-sweep
+    """
+    from shoal.cli import compare as command  # noqa: PLC0415 none but the command that is called
+
+    return command.run(names, runs=runs, json=json)
+
+
 @app.command(short_help="Write one run as a page of HTML.", epilog=options.RUN_HELP)
 @options.run
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to, instead.")
