@@ -54,6 +54,8 @@ class Experiment:
     members: tuple[Member, ...]
     values: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What a sweep says is its own, by dotted key."""
+    base: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """The recipe that the sweep starts from, for an experiment of which no record says more."""
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -61,7 +63,7 @@ class Experiment:
         known = self.known
         recipe = _mapping(_mapping(known.get("identity")).get("recipe"))
         said = {str(row["key"]): row.get("value") for row in self.said}
-        return {**_flat(recipe), **said, **self.values}
+        return {**_flat(recipe or self.base), **said, **self.values}
 
     @property
     def said(self) -> list[dict[str, Any]]:
@@ -73,7 +75,7 @@ class Experiment:
     @property
     def known(self) -> Known:
         """The record of the first run that has one."""
-        return next((member.known for member in self.members if member.known), {})
+        return next((member.known for member in self.members if member.known), self.members[0].known)
 
     @property
     def finished(self) -> list[Member]:
@@ -106,7 +108,7 @@ def of_sweep(runs: Path, sweep: Sweep) -> list[Experiment]:
     found: list[Experiment] = []
     for members in grouped.values():
         points = list(members.values())
-        found.append(_experiment([member for _, member in points], values=points[0][0].values))
+        found.append(_experiment([member for _, member in points], values=points[0][0].values, base=sweep.base))
     return found
 
 
@@ -133,9 +135,11 @@ def member(summary: Summary) -> Member:
         return Member(summary)
 
 
-def _experiment(members: list[Member], *, values: Mapping[str, Any] | None = None) -> Experiment:
+def _experiment(
+    members: list[Member], *, values: Mapping[str, Any] | None = None, base: Mapping[str, Any] | None = None
+) -> Experiment:
     ordered = tuple(sorted(members, key=lambda one: (one.seed, one.summary.label)))
-    return Experiment(ordered[0].summary.label.partition("/")[0], ordered, dict(values or {}))
+    return Experiment(ordered[0].summary.label.partition("/")[0], ordered, dict(values or {}), _mapping(base))
 
 
 def _flat(recipe: Mapping[str, Any], above: str = "") -> dict[str, Any]:

@@ -19,6 +19,8 @@ from shoal.pages.main_metrics import metrics_of, ranked, ranking_metric
 from shoal.store import sweeps
 from shoal.store.lookup import resolve_experiment
 
+LETTER = "\0"
+"""Where a note names its item, before that has a letter."""
 MOST = 8
 """Experiments that are compared side by side."""
 
@@ -69,9 +71,8 @@ def items(runs: Path, words: Sequence[str]) -> list[Item]:
         raise InputError(_too_few(words, len(found)))
     if len(named) > MOST:
         raise InputError(f"{len(named)} things to compare: at most {MOST} are. 'shoal report' makes a page of more.")
-    return [
-        Item(letter, item.experiment, item.note) for letter, item in zip(ascii_uppercase, named.values(), strict=False)
-    ]
+    lettered = zip(ascii_uppercase, named.values(), strict=False)
+    return [Item(letter, item.experiment, item.note.replace(LETTER, letter)) for letter, item in lettered]
 
 
 def _item(runs: Path, word: str) -> Item:
@@ -85,14 +86,18 @@ def _item(runs: Path, word: str) -> Item:
         raise InputError(
             f"no run of the sweep {word!r} has a metric yet: which of its experiments is best is not known."
         )
-    return Item("", ranked(every, metric)[0], f"the best of the {len(every)} of {word} by {formats.clean(metric)}")
+    return Item(
+        "",
+        ranked(every, metric)[0],
+        f"{LETTER} is the best of the {len(every)} experiments of {word} by {formats.clean(metric)}.",
+    )
 
 
 def _of_sweep(runs: Path, word: str) -> list[Item]:
     every = of_sweep(runs, sweeps.read(runs, word))
     metric = ranking_metric(metrics_of(every))
     shown = ranked(every, metric)[:MOST]
-    left = f"the best {len(shown)} of the {len(every)} of {word} by {formats.clean(metric)}"
+    left = f"These are the best {len(shown)} of the {len(every)} experiments of {word} by {formats.clean(metric)}."
     return [Item("", one, left if len(every) > len(shown) else "") for one in shown]
 
 

@@ -183,7 +183,7 @@ def _both_measured_on(a: Experiment, b: Experiment, metric: str) -> int | None:
 
 
 def _notes(items: Sequence[Item], differing: Mapping[str, Sequence[str]]) -> list[str]:
-    notes = [f"{item.letter} is {item.note}." for item in items if item.note]
+    notes = list(dict.fromkeys(item.note for item in items if item.note))
     if "data" in differing or "examples" in differing:
         notes.append("The data differ: results on other data do not compare.")
     for item in items:

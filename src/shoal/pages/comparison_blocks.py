@@ -9,12 +9,14 @@ from typing import Any
 from shoal.pages import formats
 from shoal.pages.blocks import Block, Cell, Column, Grid, Heading, Lines, Pairs, plain, text_of
 from shoal.pages.chosen import Item
-from shoal.pages.comparison import Facts, Result, Setting, as_data
+from shoal.pages.comparison import Facts, Result, Setting, Verdict, as_data
 from shoal.pages.markup import Html, tag
 from shoal.pages.notebook import grid_html
 from shoal.pages.report_facts import value
 from shoal.pages.statuses import status
 
+FEW = 3
+"""Items up to which all metrics and all pairs are shown."""
 LONGEST = 60
 """Characters of a value that are shown."""
 
@@ -28,7 +30,7 @@ class Comparison:
     @property
     def verdicts(self) -> list[str]:
         """One sentence for each main metric and pair: `test.accuracy: A is better than B by ...`."""
-        return _verdicts(self.facts)
+        return _sentences(self.facts)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -55,13 +57,23 @@ def blocks(facts: Facts) -> list[Block]:
     found.append(Lines([line for line in (facts.patch, _same(facts)) if line]))
     found.append(Heading("Results"))
     if facts.results:
-        rows = [[formats.clean(name), *map(told, row)] for name, row in facts.results.items()]
-        found.append(Grid([Column("metric"), *map(Column, letters)], rows))
+        found.append(_results(facts))
     else:
         found.append(Lines(["No run of them has a metric yet."]))
     if facts.verdicts or facts.notes:
-        found += [Heading("What it means"), Lines([*_verdicts(facts), *map(formats.clean, facts.notes)])]
+        found += [Heading("What it means"), Lines([*_in_short(facts), *map(formats.clean, facts.notes)])]
     return found
+
+
+def _results(facts: Facts) -> Grid:
+    """All metrics of a few; of many the main ones, an item a row."""
+    letters = [item.letter for item in facts.items]
+    if len(letters) <= FEW:
+        rows = [[formats.clean(name), *map(told, row)] for name, row in facts.results.items()]
+        return Grid([Column("metric"), *map(Column, letters)], rows)
+    columns = [[told(one) for one in facts.results[name]] for name in facts.main]
+    heads = [Column(""), *(Column(formats.clean(name)) for name in facts.main)]
+    return Grid(heads, [list(row) for row in zip(letters, *columns, strict=True)])
 
 
 def _item(item: Item) -> list[str | Cell]:
@@ -114,7 +126,23 @@ def _same(facts: Facts) -> str:
     return f"The same in all: {'; '.join(named)}." if named else ""
 
 
-def _verdicts(facts: Facts) -> list[str]:
+def _in_short(facts: Facts) -> list[str]:
+    """A sentence for each pair of a few; of many one for each metric, about the best of them."""
+    if len(facts.items) <= FEW:
+        return _sentences(facts)
+    return [line for metric in facts.main if (line := _about_the_best(metric, facts.verdicts))]
+
+
+def _about_the_best(metric: str, verdicts: Sequence[Verdict]) -> str:
+    of = [one for one in verdicts if one.metric == metric and one.found is not None]
+    better = [one.second for one in of if one.found is not None and one.found.sign]
+    level = [one.second for one in of if one.second not in better]
+    parts = [("better than", better), ("not distinguishable from", level)]
+    told = [f"{words} {', '.join(letters)}" for words, letters in parts if letters]
+    return f"{formats.clean(metric)}: {of[0].first} is first: {'; '.join(told)}" if of else ""
+
+
+def _sentences(facts: Facts) -> list[str]:
     return [f"{formats.clean(one.metric)}: {one.words}" for one in facts.verdicts]
 
 
