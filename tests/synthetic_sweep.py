@@ -28,6 +28,7 @@ model:
 budget:
   epochs: {epochs}
 """
+DEFAULTS = {"optimizer.lr": 0.1, "model.width": 128}
 EXAMPLES = {"train": 1257, "valid": 180, "test": 360}
 VERSIONS = {"shoal": "0.1.0", "torch": "2.13.0+cpu", "numpy": "2.4.6", "pydantic": "2.14.3"}
 PLAN = {"engine": "solo", "execution": "eager", "device": "cpu", "threads": 1, "torch": "2.13.0+cpu", "width": 1}
@@ -117,7 +118,7 @@ def _record(
         "total_steps": 39 * epochs, "steps_per_epoch": 39, "plan": PLAN, "started": "2026-11-22T08:15:13+00:00",
         "host": "vm", "pid": 1, "parameters": 4810, "steps": rows[-1]["step"], "metrics": metrics, "seconds": 2.5,
         "identity": {"version": 1, "recipe": nested, "digests": {"dataset": "d9dee91baaa8" + "0" * 52}},
-        "said": [{"key": key, "value": value, "default": None} for key, value in chosen.items()],
+        "said": [{"key": key, "value": value, "default": DEFAULTS.get(key)} for key, value in chosen.items()],
         "data": {"name": "digits", "sizes": EXAMPLES, "digest": "d9dee91baaa8" + "0" * 52},
         "provenance": {"host": "vm", "python": "3.11.7", "versions": VERSIONS, "git": None},
         "finished": "2026-11-22T08:15:16+00:00",

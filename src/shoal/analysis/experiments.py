@@ -20,6 +20,7 @@ from shoal.store.layout import SIGNATURE
 from shoal.store.sweeps import Point, Sweep
 
 Known = Mapping[str, Any]
+NOTHING: Known = {}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Experiment:
     @property
     def known(self) -> Known:
         """The record of the first run that has one."""
-        return next((member.known for member in self.members if member.known), self.members[0].known)
+        return next((member.known for member in self.members if member.known), NOTHING)
 
     @property
     def finished(self) -> list[Member]:

@@ -213,6 +213,7 @@
       toggle("log axis", (on) => { log = on; draw(); }));
     still.replaceWith(html("figure", {class: "curves"}, bar, svg, output, keys));
     views.push(draw);
+    window.addEventListener("resize", draw);
   };
 
   // ---- parallel coordinates
@@ -223,7 +224,7 @@
     const lines = made("g", {class: "lines"});
     place.append(svg);
     const height = (where) => LOW - where * HIGH;
-    let left = [];
+    let left = [], shows = [];
     const shade = (e) => `q${4 - Math.min(4, Math.floor((5 * e) / experiments.length))}`;
     const stops = (column) => {
       const found = [...new Set(column.shares.filter((one) => one !== null))].sort((a, b) => a - b);
@@ -294,18 +295,25 @@
         range[index] = next;
         brush(Math.min(...range), Math.max(...range));
       });
-      views.push(show);
+      shows.push(show);
       group.append(area, rail, ...ends);
       return group;
     };
-    const draw = () => {
+    const update = () => {
+      drawLines();
+      for (const show of shows) show();
+    };
+    const layout = () => {
       const width = Math.max(place.parentElement.clientWidth, 76 + 100 * columns.length);
       for (const [key, value] of Object.entries({viewBox: `0 0 ${width} ${LOW + 24}`, width, height: LOW + 24})) svg.setAttribute(key, value);
       left = columns.map((_, at) => 66 + (columns.length > 1 ? (at / (columns.length - 1)) * (width - 126) : 0));
+      shows = [];
+      svg.replaceChildren(lines, ...columns.map(drawColumn));
+      update();
     };
-    draw();
-    svg.append(lines, ...columns.map(drawColumn));
-    views.push(drawLines);
+    layout();
+    views.push(update);
+    window.addEventListener("resize", layout);
   };
 
   // ---- tables
