@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from shoal.analysis import Experiment
 from shoal.pages.main_metrics import main_metrics
@@ -12,6 +13,7 @@ from shoal.pages.series import Point, points
 from shoal.pages.splits import split_of
 from shoal.store import read_journal
 
+T = TypeVar("T")
 MOST_POINTS, LEAST_POINTS = 200, 20
 MOST_NUMBERS = 220_000
 """Values on a page: about 1.5 MB."""
@@ -25,6 +27,12 @@ class Bundle:
     steps: Sequence[float]
     values: Sequence[Sequence[float]]
     """NaN where a run has no value, or one that is not finite."""
+
+    def fewer(self, most: int) -> Bundle:
+        """Return the same at no more than `most` steps."""
+        if len(self.steps) <= most:
+            return self
+        return Bundle(evenly(self.steps, most), [evenly(run, most) for run in self.values])
 
     def band(self) -> list[tuple[float, float, float, float]]:
         """Return step, mean, least and largest at each step where any run has a value."""
@@ -42,15 +50,22 @@ Curves = Mapping[str, Sequence[Bundle | None]]
 
 def curves_of(experiments: Sequence[Experiment]) -> Curves:
     """Return the curves of all experiments, of at most `MOST_METRICS` metrics, the most telling first."""
-    rows = [[read_journal(member.folder.history)[0] for member in one.members] for one in experiments]
-    names = dict.fromkeys(key for one in rows for run in one for row in run for key in row if split_of(key))
-    chosen = _ordered([name for name in names if not name.startswith("test")])
-    runs = sum(map(len, rows))
+    bundles = [_bundles(one) for one in experiments]  # one experiment's histories are in memory at a time
+    names = dict.fromkeys(name for found in bundles for name in found)
+    runs = sum(len(one.members) for one in experiments)
     fitting = max(1, MOST_NUMBERS // max(1, runs * LEAST_POINTS))
-    chosen = chosen[: min(MOST_METRICS, fitting)]
+    chosen = _ordered(list(names))[: min(MOST_METRICS, fitting)]
     most = min(MOST_POINTS, max(LEAST_POINTS, MOST_NUMBERS // max(1, runs * len(chosen))))
-    found = {name: [_bundle([points(run, name) for run in one], most) for one in rows] for name in chosen}
-    return {name: bundles for name, bundles in found.items() if any(bundles)}
+    return {name: [one.fewer(most) if (one := found.get(name)) else None for found in bundles] for name in chosen}
+
+
+def _bundles(experiment: Experiment) -> dict[str, Bundle]:
+    """The curves of one experiment by metric; a test is measured once, and has none."""
+    rows = [read_journal(member.folder.history)[0] for member in experiment.members]
+    keys = dict.fromkeys(key for run in rows for row in run for key in row)
+    names = [name for name in keys if split_of(name) and not name.startswith("test")]
+    found = {name: _bundle([points(run, name) for run in rows]) for name in names}
+    return {name: bundle for name, bundle in found.items() if bundle is not None}
 
 
 def _ordered(names: Sequence[str]) -> list[str]:
@@ -58,14 +73,14 @@ def _ordered(names: Sequence[str]) -> list[str]:
     return [*main, *sorted((name for name in names if name not in main), key=lambda name: split_of(name) != "train")]
 
 
-def _bundle(runs: Sequence[Sequence[Point]], most: int) -> Bundle | None:
-    steps = evenly(sorted({step for run in runs for step, _ in run}), most)
+def _bundle(runs: Sequence[Sequence[Point]]) -> Bundle | None:
+    steps = evenly(sorted({step for run in runs for step, _ in run}), MOST_POINTS)
     known = [dict(run) for run in runs]
     values = [[run.get(step, math.nan) for step in steps] for run in known]
     return Bundle(steps, values) if any(math.isfinite(value) for run in values for value in run) else None
 
 
-def evenly(steps: Sequence[float], most: int) -> list[float]:
+def evenly(steps: Sequence[T], most: int) -> list[T]:
     """Return at most `most` of the steps, the first and the last among them.
 
     >>> evenly([1, 2, 3, 4, 5, 6, 7], 3)

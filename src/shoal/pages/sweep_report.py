@@ -17,12 +17,12 @@ from shoal.pages.band_chart import SHOWN, band_chart, key
 from shoal.pages.bundles import Curves, curves_of
 from shoal.pages.document import data, document
 from shoal.pages.heat_maps import heat_map, heats
+from shoal.pages.many_tables import experiments_table, runs_table, statuses
 from shoal.pages.markup import Content, Html, tag
 from shoal.pages.report_facts import value
 from shoal.pages.series import lower_is_better
 from shoal.pages.sources import apart, facts_of
 from shoal.pages.sweep_data import script_data
-from shoal.pages.sweep_table import experiments_table, runs_table, statuses
 from shoal.pages.sweep_view import View
 from shoal.pages.tables import facts, grid
 
