@@ -78,8 +78,10 @@ def test_code_host_and_versions_that_differ_are_told(shoal: Any, runs: Path) -> 
     made = make_run(runs, "a", provenance={"git": git, "versions": {"torch": "2.12"}}, identity=identity, **facts)
     other = {"recipe": {}, "digests": {"dataset": "e" * 64, "model": "b" * 64}}
     provenance = {"git": {**git, "dirty": False}, "versions": {"torch": "2.13"}}
-    make_run(runs, "b", provenance=provenance, identity=other, **{**facts, "host": "two"})
-    made.patch.write_text("diff --git a/m.py b/m.py\n--- a/m.py\n+++ b/m.py\n@@ -1 +1,2 @@\n-a\n+b\n+c\n")
+    second = make_run(runs, "b", provenance=provenance, identity=other, **{**facts, "host": "two"})
+    both = "diff --git a/n.py b/n.py\n@@ -1 +1 @@\n-a\n+b\n"
+    made.patch.write_text(f"{both}diff --git a/m.py b/m.py\n--- a/m.py\n+++ b/m.py\n@@ -1 +1,2 @@\n-a\n+b\n+c\n")
+    second.patch.write_text(both)
     lines = [" ".join(line.split()) for line in shoal("compare", "a", "b").lines]
     for line in (
         "commit c0ffeec0ffee, with changes that were not committed c0ffeec0ffee",

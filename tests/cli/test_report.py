@@ -99,6 +99,7 @@ def test_one_seed_of_several_has_the_page_of_a_run(shoal: Any, runs: Path, tmp_p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["nope"], "Nor is it a sweep: there are empty."),
         (["empty"], "the sweep 'empty' has no runs: there is nothing to show."),
         (["digts"], "did you mean 'digits'?"),
         (["digits", "-o", "file/page.html"], "cannot write 'file/page.html'"),

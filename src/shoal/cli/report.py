@@ -11,7 +11,7 @@ from shoal.analysis import Experiment, of_runs, of_sweep
 from shoal.cli import output
 from shoal.errors import InputError, StoreError
 from shoal.files import write_atomic
-from shoal.pages.chosen import is_sweep
+from shoal.pages.chosen import folders_of, is_sweep
 from shoal.pages.document import is_page
 from shoal.pages.formats import clean, size
 from shoal.pages.report import report
@@ -19,7 +19,6 @@ from shoal.pages.sweep_report import sweep_report
 from shoal.pages.sweep_view import View, view_of, view_of_sweep
 from shoal.store import RunFolder, record, sweeps
 from shoal.store.catalog import as_result
-from shoal.store.lookup import resolve_experiment
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def _subject(names: Sequence[str], runs: Path) -> Subject:
         return _of_many(view_of(" and ".join(names), _experiments(runs, names)), "comparison.html")
     if is_sweep(runs, names[0]):
         return _of_many(view_of_sweep(runs, sweeps.read(runs, names[0])), f"{names[0]}.html")
-    folders = resolve_experiment(runs, names[0])
+    folders = folders_of(runs, names[0])
     if len(folders) > 1:
         found = of_runs(folders)
         return _of_many(view_of(found[0].label, found), f"{found[0].label}.html")
@@ -71,7 +70,7 @@ def _experiments(runs: Path, names: Sequence[str]) -> list[Experiment]:
             every = of_sweep(runs, sweeps.read(runs, name))
             folders += [member.folder for one in every for member in one.members]
         else:
-            folders += resolve_experiment(runs, name)
+            folders += folders_of(runs, name)
     return of_runs(folders)
 
 

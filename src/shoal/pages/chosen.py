@@ -16,7 +16,7 @@ from shoal.errors import InputError, StoreError
 from shoal.files import SAFE_NAME
 from shoal.pages import formats
 from shoal.pages.main_metrics import metrics_of, ranked, ranking_metric
-from shoal.store import sweeps
+from shoal.store import RunFolder, sweeps
 from shoal.store.lookup import resolve_experiment
 
 LETTER = "\0"
@@ -47,10 +47,10 @@ def is_sweep(runs: Path, word: str) -> bool:
     return SAFE_NAME.fullmatch(word) is not None and sweeps.path_of(runs, word).is_file()
 
 
-def experiment(runs: Path, word: str) -> Experiment:
-    """Return the run or the experiment that a word means; raises StoreError where there is none, or several."""
+def folders_of(runs: Path, word: str) -> list[RunFolder]:
+    """Return the runs of the one experiment that a word means; raises StoreError where there is none, or several."""
     try:
-        return of_runs(resolve_experiment(runs, word))[0]
+        return resolve_experiment(runs, word)
     except StoreError as error:
         known = sweeps.names(runs)
         if not known or not str(error).startswith("no run "):
@@ -77,7 +77,7 @@ def items(runs: Path, words: Sequence[str]) -> list[Item]:
 
 def _item(runs: Path, word: str) -> Item:
     if not is_sweep(runs, word):
-        return Item("", experiment(runs, word))
+        return Item("", of_runs(folders_of(runs, word))[0])
     every = of_sweep(runs, sweeps.read(runs, word))
     metric = ranking_metric(metrics_of(every))
     if not every:

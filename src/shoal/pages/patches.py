@@ -58,7 +58,7 @@ def _change(lines: Sequence[bytes]) -> Change:
     start = next((at for at, line in enumerate(lines) if line.startswith(b"@@")), len(lines))
     body = lines[start:]
     added, removed = (sum(line.startswith(sign) for line in body) for sign in (b"+", b"-"))
-    return Change(added, removed, hashlib.sha256(b"\n".join(lines)).hexdigest())
+    return Change(added, removed, hashlib.sha256(b"\n".join(lines).rstrip()).hexdigest())
 
 
 def difference(patches: Mapping[str, Mapping[str, Change]]) -> str:

@@ -304,9 +304,9 @@
       for (const show of shows) show();
     };
     const layout = () => {
-      const width = Math.max(place.parentElement.clientWidth, 76 + 100 * columns.length);
+      const width = Math.max(place.parentElement.clientWidth, 96 + 100 * columns.length);
       for (const [key, value] of Object.entries({viewBox: `0 0 ${width} ${LOW + 24}`, width, height: LOW + 24})) svg.setAttribute(key, value);
-      left = columns.map((_, at) => 66 + (columns.length > 1 ? (at / (columns.length - 1)) * (width - 126) : 0));
+      left = columns.map((_, at) => 88 + (columns.length > 1 ? (at / (columns.length - 1)) * (width - 148) : 0));
       shows = [];
       svg.replaceChildren(lines, ...columns.map(drawColumn));
       update();

@@ -51,12 +51,17 @@ def sweep_report(view: View, *, now: datetime | None = None) -> str:
 
 
 def _head(view: View) -> Html:
-    count = f"{formats.count(len(view.experiments))} experiments, {formats.count(view.runs)} runs"
-    order = f"; the best first, by the mean of {view.ranking} over finished runs" if view.ranking else ""
+    count = f"{_counted(len(view.experiments), 'experiment')}, {_counted(view.runs, 'run')}"
+    several = len(view.experiments) > 1
+    order = f"; the best first, by the mean of {view.ranking} over finished runs" if view.ranking and several else ""
     left = sum(not point.listed for point in view.sweep.points) if view.sweep else 0
     more = f" {formats.count(left)} runs that the sweep no longer lists are left out." if left else ""
     command = tag("p", tag("code", view.sweep.command)) if view.sweep and view.sweep.command else None
     return tag("header", tag("h1", view.title), tag("p", f"{count}{order}.{more}"), command)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{formats.count(count)} {what}{'s' * (count != 1)}"
 
 
 def _best(view: View) -> Html | None:
@@ -72,7 +77,7 @@ def _best(view: View) -> Html | None:
             of = f"n={found.n}" + (f"; 95 % interval {ends}" if ends else "")
             shown.append(tag("div", name, tag("b", formats.number(found.mean)), tag("span", of, class_="soft")))
     said = [tag("li", sentence) for sentence in _level(view, metric)]
-    title = tag("h2", "The best: ", view.names[0])
+    title = tag("h2", "The best: " if len(view.experiments) > 1 else "The result: ", view.names[0])
     return tag("section", title, tag("div", shown, class_="result"), tag("ul", said) if said else None)
 
 
@@ -111,7 +116,7 @@ def _curves(view: View, curves: Curves) -> Html:
 
 
 def _parallel(view: View) -> Html | None:
-    if not view.axes:
+    if len(view.axes) + len(view.metrics) < 2 or len(view.experiments) < 2:
         return None
     hint = "Drag along an axis to keep a part of it, or move its ends with Tab and the arrow keys; tables, curves and "
     words = tag("p", f"{hint}plots show what is kept.", class_="hint soft", hidden=True)
