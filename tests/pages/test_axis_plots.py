@@ -6,11 +6,13 @@ import math
 from pathlib import Path
 
 import pytest
+from tests.pages.test_markup import Seen
 from tests.synthetic import make_run
 
 from shoal.analysis import of_runs
 from shoal.pages.axis_plots import axis_plot, spread
 from shoal.pages.heat_maps import heats
+from shoal.pages.sweep_report import sweep_report
 from shoal.pages.sweep_view import View, view_of
 
 METRICS = ("valid.loss", "valid.accuracy")
@@ -51,6 +53,20 @@ def test_a_map_has_the_mean_of_each_pair_and_leaves_out_pairs_without_a_result(t
     (heat,) = heats(shown, "valid.loss")
     assert (heat.x.key, heat.y.key) == ("a", "b")
     assert heat.cells == {(0, 0): 2.0, (0, 1): 5.0}
+
+
+def test_of_many_keys_the_first_are_drawn_and_the_page_says_so(tmp_path: Path) -> None:
+    folders = [
+        make_run(
+            tmp_path, f"x{at}", identity={"recipe": {f"k{key}": at for key in range(12)}}, metrics={"valid.loss": at}
+        )
+        for at in range(2)
+    ]
+    shown = view_of("many", of_runs(folders))
+    text = Seen(sweep_report(shown)).text
+    assert len(list(heats(shown, "valid.loss"))) == 15
+    assert "The first 15 of 66 are drawn." in text
+    assert "The first 10 of 12 are drawn." in text
 
 
 def test_what_no_run_has_is_not_drawn(tmp_path: Path) -> None:

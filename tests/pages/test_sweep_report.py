@@ -97,7 +97,7 @@ def test_the_numbers_of_the_script_are_those_of_the_runs(tmp_path: Path) -> None
 
 
 def test_the_page_of_200_runs_is_small_and_long_curves_are_thinned(tmp_path: Path) -> None:
-    page = page_of(tmp_path, make_sweep(tmp_path, grid=GRID, epochs=60))
+    page = page_of(tmp_path, make_sweep(tmp_path, grid=GRID, epochs=200))
     assert len(page.encode()) < 3_000_000
     sweep = make_sweep(tmp_path / "long", grid={"optimizer.lr": [0.01, 0.1]}, seeds=2, epochs=3000)
     data = data_of(page_of(tmp_path / "long", sweep))

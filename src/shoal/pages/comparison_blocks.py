@@ -48,7 +48,7 @@ def blocks(facts: Facts) -> list[Block]:
     """Return the page."""
     letters = [item.letter for item in facts.items]
     found: list[Block] = [
-        Grid([Column(""), Column(""), Column("")], [_item(item) for item in facts.items], header=False)
+        Grid([Column(""), Column("runs"), Column("status")], [_item(item) for item in facts.items], header=False)
     ]
     found += [Heading("Recipe"), *_recipe(facts, letters), Heading("Where they come from")]
     if facts.sources:

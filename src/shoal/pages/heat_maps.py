@@ -13,7 +13,7 @@ from shoal.pages.varied import Axis, text_of
 
 MOST_VALUES = 16
 """Different values of a key up to which it has a map."""
-MOST_MAPS = 6
+MOST_MAPS = 15
 CIVIDIS = ((0, 34, 78), (61, 77, 107), (108, 110, 114), (149, 143, 120), (189, 178, 109), (254, 232, 56))
 CELL, SIDE, LEFT, TOP, BELOW = (60, 34), 8, 84, 6, 40
 
@@ -37,10 +37,14 @@ class Heat:
         return (value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5
 
 
+def pairs_of(view: View) -> list[tuple[Axis, Axis]]:
+    """Return the pairs of keys whose values are few enough for a map."""
+    return list(combinations([axis for axis in view.axes if len(axis.values) <= MOST_VALUES], 2))
+
+
 def heats(view: View, metric: str) -> Iterator[Heat]:
     """Return the maps of a metric, one for each pair of keys that has a result, at most `MOST_MAPS`."""
-    few = [axis for axis in view.axes if len(axis.values) <= MOST_VALUES]
-    for x, y in list(combinations(few, 2))[:MOST_MAPS]:
+    for x, y in pairs_of(view)[:MOST_MAPS]:
         cells = _cells(view, x, y, metric)
         if cells:
             yield Heat(x, y, cells)

@@ -16,7 +16,7 @@ from shoal.pages.axis_plots import axis_plot
 from shoal.pages.band_chart import SHOWN, band_chart, key
 from shoal.pages.bundles import Curves, curves_of
 from shoal.pages.document import data, document
-from shoal.pages.heat_maps import heat_map, heats
+from shoal.pages.heat_maps import MOST_MAPS, heat_map, heats, pairs_of
 from shoal.pages.many_tables import experiments_table, runs_table, statuses
 from shoal.pages.markup import Content, Html, tag
 from shoal.pages.report_facts import value
@@ -154,7 +154,7 @@ def _axis_plots(view: View, metric: str) -> Content:
     words = (
         "Points are runs; the line is their mean at each value, over all other keys; dashes, the best experiment there."
     )
-    return [tag("p", words, class_="soft"), tag("div", plots, class_="grid")]
+    return [tag("p", words, _left(len(view.axes), MOST_PLOTS), class_="soft"), tag("div", plots, class_="grid")]
 
 
 def _heat_maps(view: View, metric: str) -> Content:
@@ -166,7 +166,11 @@ def _heat_maps(view: View, metric: str) -> Content:
         return None
     better = "darker" if lower_is_better(metric) else "lighter"
     words = f"Means over all runs with both values; {better} is better, and an empty cell has no finished run."
-    return [tag("p", words, class_="soft"), tag("div", maps, class_="grid")]
+    return [tag("p", words, _left(len(pairs_of(view)), MOST_MAPS), class_="soft"), tag("div", maps, class_="grid")]
+
+
+def _left(count: int, most: int) -> str:
+    return f" The first {most} of {count} are drawn." if count > most else ""
 
 
 def _configuration(view: View) -> Html:
