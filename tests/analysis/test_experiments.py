@@ -11,15 +11,20 @@ from tests.synthetic import make_run
 from tests.synthetic_sweep import make_sweep
 
 from shoal.analysis import of_runs, of_sweep
+from shoal.store import RunFolder
 
 GRID: dict[str, Any] = {"optimizer.lr": [0.01, 0.1]}
 
 
-def test_runs_of_one_signature_are_one_experiment_under_any_name(tmp_path: Path) -> None:
+def test_runs_of_one_signature_are_one_experiment_under_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seeds = [make_run(tmp_path, "a", seed, metrics={"valid.loss": seed}) for seed in (10, 2)]
     renamed = make_run(tmp_path, "b", 3, of="a", metrics={"valid.loss": 3.0})
     other = make_run(tmp_path, "c")
-    first, second = of_runs([*seeds, renamed, other, seeds[0]])
+    monkeypatch.chdir(tmp_path)
+    again = RunFolder(seeds[0].path.relative_to(tmp_path))
+    first, second = of_runs([*seeds, renamed, other, seeds[0], again])
     assert [member.seed for member in first.members] == [2, 3, 10]
     assert first.results("valid.loss") == {2: 2.0, 3: 3.0, 10: 10.0}
     assert (second.label, len(second.members)) == (other.path.parent.name, 1)

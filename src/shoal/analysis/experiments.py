@@ -96,7 +96,7 @@ def of_runs(folders: Iterable[RunFolder]) -> list[Experiment]:
         summary = summary_of(folder)
         if summary is not None:
             of = summary.signature if SIGNATURE.fullmatch(summary.signature) else str(folder.path.absolute().parent)
-            grouped.setdefault(of, {})[folder.path] = member(summary)
+            grouped.setdefault(of, {})[folder.path.absolute()] = member(summary)
     return [_experiment(list(members.values())) for members in grouped.values()]
 
 

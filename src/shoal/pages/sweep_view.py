@@ -13,6 +13,9 @@ from shoal.pages.main_metrics import main_metrics, metrics_of, ranked, ranking_m
 from shoal.pages.varied import Axis, text_of, varied
 from shoal.store.sweeps import Sweep
 
+LONGEST = 160
+"""Characters of an experiment's name."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -31,10 +34,11 @@ class View:
         """What tells each experiment from the others, in few words."""
         if not self.axes:
             return [one.label for one in self.experiments]
-        return [
+        told = [
             " ".join(f"{axis.short}={text_of(one.config.get(axis.key))}" for axis in self.axes)
             for one in self.experiments
         ]
+        return [name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..." for name in told]
 
     @cached_property
     def results(self) -> list[Mapping[str, Mean | None]]:
