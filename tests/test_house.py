@@ -30,6 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "shoal.schedules": {"numpy"},
     "shoal.recipe": PYDANTIC | HYDRA,
     "shoal.store": set(),
+    "shoal.analysis": set(),
     "shoal.pages": RICH,
 }
 

@@ -86,15 +86,16 @@ def replacing(path: Path) -> Generator[Path]:
         raise
 
 
-def to_json(value: Any, *, indent: int | None = None) -> str:
+def to_json(value: Any, *, indent: int | None = None, compact: bool = False) -> str:
     r"""Return `value` as strict JSON: NaN and infinities become null, since JSON has no word for them.
 
-    Characters that would act on whoever prints it are written as JSON's codes for them.
+    Characters that would act on whoever prints it are written as JSON's codes for them. `compact` has no spaces.
 
     >>> print(to_json({"é": "\u202e"}))
     {"é": "\u202e"}
     """
-    text = json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    separators = (",", ":") if compact else None
+    text = json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False, separators=separators)
     return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 from tests.assembly.boards import hyperparameters, scalars
 from tests.pages.test_markup import Seen
 from tests.pages.test_report import full
+from tests.synthetic import make_run
 
 import shoal as package
 from shoal.files import to_json
@@ -101,6 +102,10 @@ COMMANDS = [
     ["verify", EVIL],
     ["report", "RUN", "-o", "page.html"],
     ["report", "RUN", "-o", f"{PATH}/page.html"],
+    ["report", "RUN", "OTHER", "-o", "page.html"],
+    ["compare", "RUN", "OTHER"],
+    ["compare", "RUN", "OTHER", "--json"],
+    ["compare", "RUN", EVIL],
     ["export", "RUN", "--history", "h.csv"],
     ["export", "RUN", "--history", PATH],
     ["schema", EVIL],
@@ -116,8 +121,9 @@ def named(words: list[str]) -> str:
 
 @pytest.mark.parametrize("words", COMMANDS, ids=named)
 def test_nothing_that_a_command_prints_acts(words: list[str], shoal: Any, runs: Path) -> None:
-    folder = hostile(runs)
-    answer = shoal(*(str(folder.path) if word == "RUN" else word for word in words))
+    folder, other = hostile(runs), make_run(runs.parent / "elsewhere", "other", metrics={"test.loss": 2.0})
+    paths = {"RUN": str(folder.path), "OTHER": str(other.path)}
+    answer = shoal(*(paths.get(word, word) for word in words))
     assert answer.code in (0, 1, 2)
     assert "Traceback" not in answer.err
     assert not ACTIVE.search(answer.out), answer.out
@@ -127,10 +133,12 @@ def test_nothing_that_a_command_prints_acts(words: list[str], shoal: Any, runs: 
         assert json.loads(line)
 
 
-@pytest.mark.parametrize("command", ["ls", "show", "logs"])
+@pytest.mark.parametrize("command", ["ls", "show", "logs", "compare"])
 def test_on_a_terminal_only_colours_of_ours_act(command: str, runs: Path, tmp_path: Path) -> None:
     folder = hostile(runs)
+    other = make_run(tmp_path / "elsewhere", "other", metrics={"test.loss": 2.0})
     words = [command, "--runs", str(runs)] if command == "ls" else [command, str(folder.path)]
+    words += [str(other.path)] if command == "compare" else []
     here, there = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
     process = subprocess.Popen(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.synthetic import make_run
+from tests.synthetic_sweep import make_sweep
 
 HEAVY = ("torch", "numpy", "hydra", "omegaconf", "pydantic", "yaml", "rich")
 
@@ -33,6 +34,8 @@ print(json.dumps([code, [name for name in json.loads(sys.argv[1]) if name in sys
         ["ls", "--json"],
         ["show", "digits"],
         ["report", "digits"],
+        ["report", "digits/seed-0", "grid"],
+        ["compare", "digits", "grid"],
         ["logs", "digits"],
         ["export", "digits", "--history", "h.csv"],
         ["rm", "digits", "--yes"],
@@ -41,6 +44,7 @@ print(json.dumps([code, [name for name in json.loads(sys.argv[1]) if name in sys
 )
 def test_a_reading_command_imports_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
     make_run(tmp_path / "runs", history=3).log.write_text("text\n")
+    make_sweep(tmp_path / "runs", grid={"optimizer.lr": [0.1, 0.2]}, seeds=1, epochs=2)
     command = [sys.executable, "-c", CODE, json.dumps(HEAVY), *words]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(answer.stdout) == [0, []]

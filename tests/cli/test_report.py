@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.pages.test_report import full
 from tests.synthetic import make_run, signature
+from tests.synthetic_sweep import make_sweep
 
 from shoal.store import record
 
@@ -52,9 +53,54 @@ def test_a_page_is_replaced_and_any_other_file_is_refused(shoal: Any, runs: Path
     assert target.read_text() != "mine"
 
 
+GRID: dict[str, Any] = {"optimizer.lr": [0.01, 0.1]}
+
+
+def test_a_sweep_has_a_page_of_its_own_name_replaced_under_the_same_rule(
+    shoal: Any, runs: Path, tmp_path: Path
+) -> None:
+    make_sweep(runs, grid=GRID, seeds=2, epochs=4)
+    assert [shoal("report", "grid").lines[0].split()[0] for _ in range(2)] == ["grid.html"] * 2
+    (tmp_path / "grid.html").write_text("mine")
+    assert shoal("report", "grid").code == 2
+    (line,) = shoal("report", "grid", "--force", "--figures", "drawn", "--json").lines
+    told = json.loads(line)
+    assert (told["sweep"], told["file"], len(told["runs"])) == ("grid", "grid.html", 4)
+    assert "drawn/valid.accuracy_over_lr.png" in told["figures"]
+
+
+@pytest.mark.parametrize(
+    ("words", "file", "experiments"),
+    [
+        (["a", "b"], "comparison.html", 2),
+        (["a"], f"a-{signature('a')[:12]}.html", 1),
+        (["grid", "b"], "comparison.html", 3),
+    ],
+)
+def test_several_runs_have_one_page(
+    shoal: Any, runs: Path, tmp_path: Path, words: list[str], file: str, experiments: int
+) -> None:
+    for seed in range(2):
+        make_run(runs, "a", seed, history=3, metrics={"valid.loss": 1.0 + seed})
+        make_run(runs, "b", seed, history=3, metrics={"valid.loss": 2.0})
+    make_sweep(runs, grid=GRID, seeds=2, epochs=4)
+    assert shoal("report", *words).code == 0
+    page = (tmp_path / file).read_text()
+    assert f"{experiments} experiment" in page
+    assert page.count("<tr data-e=") == experiments + 2 * experiments
+
+
+def test_one_seed_of_several_has_the_page_of_a_run(shoal: Any, runs: Path, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run(runs, "a", seed, history=3)
+    assert shoal("report", "a/seed-1").lines[0].startswith(f"a-{signature('a')[:12]}-seed-1.html")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["nope"], "Nor is it a sweep: there are empty."),
+        (["empty"], "the sweep 'empty' has no runs: there is nothing to show."),
         (["digts"], "did you mean 'digits'?"),
         (["digits", "-o", "file/page.html"], "cannot write 'file/page.html'"),
         (["digits", "--figures", "file"], "cannot write figures to 'file'"),
@@ -62,6 +108,7 @@ def test_a_page_is_replaced_and_any_other_file_is_refused(shoal: Any, runs: Path
 )
 def test_bad_input_is_said(shoal: Any, runs: Path, tmp_path: Path, words: list[str], message: str) -> None:
     make_run(runs, history=3)
+    make_sweep(runs, "empty", grid={"a": []})
     (tmp_path / "file").write_text("a file, no folder")
     answer = shoal("report", *words, "--json")
     assert (answer.code, answer.out) == (2, "")

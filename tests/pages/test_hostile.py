@@ -14,12 +14,19 @@ from tests.pages.test_run_page import FACTS
 from tests.pages.test_sample_files import CLASSES
 from tests.synthetic import make_run
 
+from shoal.analysis import of_runs
 from shoal.cli.ls import Choice, select
+from shoal.errors import InputError
 from shoal.pages.blocks import plain
+from shoal.pages.chosen import Item
+from shoal.pages.comparison import compared
+from shoal.pages.comparison_blocks import Comparison
 from shoal.pages.notebook import run_html, runs_html
 from shoal.pages.report import report
 from shoal.pages.run_page import run_page
 from shoal.pages.runs_table import runs_grid, usual_metrics
+from shoal.pages.sweep_report import sweep_report
+from shoal.pages.sweep_view import view_of
 from shoal.store import RunFolder, summaries
 
 HUGE = 10**400
@@ -45,7 +52,20 @@ def pages(folder: RunFolder) -> list[str]:
     every = summaries(folder.path.parents[1])
     chosen = select(every, Choice())
     listed = plain([runs_grid(chosen, usual_metrics(chosen))])
-    return [report(folder), run_html(folder), runs_html(every), *listed, *plain(run_page(folder))]
+    shown = [report(folder), run_html(folder), runs_html(every), *listed, *plain(run_page(folder))]
+    return [*shown, *pages_of_many(folder)]
+
+
+def pages_of_many(folder: RunFolder) -> list[str]:
+    """Return what compares the run with one that is as it should be."""
+    other = make_run(folder.path.parents[1], "other", history=3, metrics={"valid.loss": 1.0, "test.accuracy": 0.5})
+    experiments = of_runs([folder, other])
+    both = [Item(letter, one) for letter, one in zip("AB", experiments, strict=True)]
+    try:
+        comparison = Comparison(compared(both))
+    except InputError as error:
+        return [str(error), sweep_report(view_of("both", experiments))]
+    return [sweep_report(view_of("both", experiments)), repr(comparison), comparison._repr_html_()]
 
 
 @given(rows=ROWS, facts=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3))

@@ -20,7 +20,8 @@ from tests.synthetic import make_run, signature
 from shoal.assembly.thumbnails import png
 from shoal.errors import StoreError
 from shoal.files import to_json
-from shoal.pages.report import is_page, report
+from shoal.pages.document import is_page
+from shoal.pages.report import report
 from shoal.store import Journal, RunFolder, RunLock
 
 SAID = [{"key": "optimizer.lr", "value": 0.3, "default": 0.1}]

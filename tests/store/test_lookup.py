@@ -7,6 +7,7 @@ from tests.synthetic import make_run, signature
 
 from shoal.errors import StoreError
 from shoal.store import resolve, set_aside
+from shoal.store.lookup import resolve_experiment
 
 
 @pytest.fixture
@@ -95,3 +96,26 @@ def test_a_label_never_leaves_the_runs_folder(runs: Path) -> None:
 def test_an_empty_runs_folder_says_where_it_looked(runs: Path) -> None:
     with pytest.raises(StoreError, match=r"there are no runs in .*Name another folder with --runs DIR"):
         resolve(runs, "digits")
+
+
+def test_an_experiment_is_all_its_seeds_and_no_others(runs: Path) -> None:
+    seeds = [make_run(runs, "digits", seed) for seed in (0, 2, 10)]
+    set_aside(make_run(runs, "digits", 5))
+    make_run(runs, "other")
+    label = f"digits-{signature('digits')[:12]}"
+    for text in ("digits", label, signature("digits")[:6], str(runs / label)):
+        assert sorted(resolve_experiment(runs, text), key=lambda folder: folder.label) == sorted(
+            seeds, key=lambda folder: folder.label
+        ), text
+    for text in ("digits/seed-2", f"{label}/seed-2", str(seeds[1].path)):
+        assert resolve_experiment(runs, text) == [seeds[1]], text
+    assert [folder.path.name for folder in resolve_experiment(runs, "digits/seed-5.aside-1")] == ["seed-5.aside-1"]
+
+
+def test_several_experiments_of_one_name_are_listed(runs: Path) -> None:
+    labels = [make_run(runs, "digits", seed, of=of).path.parent.name for of in "ab" for seed in range(2)]
+    with pytest.raises(StoreError) as error:
+        resolve_experiment(runs, "digits")
+    assert str(error.value) == f"'digits' means 2 experiments: {', '.join(sorted(set(labels)))}. Name one of them."
+    with pytest.raises(StoreError, match=r"no run 'digts' in .*did you mean 'digits'"):
+        resolve_experiment(runs, "digts")

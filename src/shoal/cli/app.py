@@ -192,8 +192,29 @@ def show(run: str, *, runs: Path, json: bool) -> int:
     return command.run(run, runs=runs, json=json)
 
 
-@app.command(short_help="Write one run as a page of HTML.", epilog=options.RUN_HELP)
-@options.run
+@app.command(short_help="Compare runs, experiments or sweeps: what differs, which is better.", epilog=options.SET_HELP)
+@click.argument("names", nargs=-1, metavar="A B...")
+@options.runs
+@options.json
+def compare(names: tuple[str, ...], *, runs: Path, json: bool) -> int:
+    """Compare runs: what differs in recipe, code, data, versions and plan, their results, and which is better.
+
+    Results over several seeds have mean, deviation and the 95 % interval of the mean; a difference is taken seed by
+    seed where both have the seeds, and may be "not distinguishable". A sweep beside others stands for its best
+    experiment; alone, for its experiments, the best of them.
+
+    \b
+      shoal compare 3f9a 81c2
+      shoal compare digits-3f9a21b0c4d5/seed-0 digits-3f9a21b0c4d5/seed-1
+      shoal compare sgd-sweep adamw-sweep
+    """
+    from shoal.cli import compare as command  # noqa: PLC0415 none but the command that is called
+
+    return command.run(names, runs=runs, json=json)
+
+
+@app.command(short_help="Write a run, or a sweep of them, as a page of HTML.", epilog=options.SET_HELP)
+@click.argument("names", nargs=-1, required=True, metavar="A...")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to, instead.")
 @click.option(
     "--figures", type=click.Path(path_type=Path), metavar="DIR", help="Also draw each figure there, PNG and SVG."
@@ -201,21 +222,28 @@ def show(run: str, *, runs: Path, json: bool) -> int:
 @click.option("--force", is_flag=True, help="Overwrite a file even where it is no page of Shoal's.")
 @options.runs
 @options.json
-def report(run: str, *, output: Path | None, figures: Path | None, force: bool, runs: Path, json: bool) -> int:
+def report(
+    names: tuple[str, ...], *, output: Path | None, figures: Path | None, force: bool, runs: Path, json: bool
+) -> int:
     """Write one run as a single page of HTML: result, what happened, curves, predictions, recipe, time, source.
 
-    The page needs no network and no Shoal to be read. It is written to NAME-SIGNATURE-seed-N.html in the current
-    folder, or to FILE; a run's own folder holds only what its training wrote. A page that is there already is
-    replaced, for it can be made again from the run; any other file is refused without --force.
+    Of a sweep, or of several runs or experiments, one page: curves with bands over seeds, parallel coordinates, a
+    table that sorts and filters, a plot for each hyperparameter, heat maps of pairs, what varies, failures.
+
+    A page needs no network and no Shoal to be read. It is written to NAME-SIGNATURE-seed-N.html, SWEEP.html or
+    comparison.html in the current folder, or to FILE; a run's own folder holds only what its training wrote. A page
+    that is there already is replaced, for it can be made again from the runs; any other file is refused without
+    --force.
 
     \b
       shoal report digits
       shoal report 3f9a/seed-0 -o page.html
-      shoal report digits --figures figures
+      shoal report SWEEP --figures figures
+      shoal report 3f9a 81c2 -o both.html
     """
     from shoal.cli import report as command  # noqa: PLC0415 none but the command that is called
 
-    return command.run(run, file=output, figures=figures, force=force, runs=runs, json=json)
+    return command.run(names, file=output, figures=figures, force=force, runs=runs, json=json)
 
 
 @app.command(short_help="Check that what runs saved is whole.", epilog=options.RUN_HELP)

@@ -68,3 +68,7 @@ run = click.argument("run", metavar="RUN")
 words = click.argument("words", nargs=-1, metavar="[KEY=VALUE]...")
 
 RUN_HELP = "RUN is a run's folder, its label or name, or four or more digits of its signature; /seed-N chooses a seed."
+SET_HELP = (
+    "A is a run, an experiment (all its seeds) or the name of a sweep. A run is named by its folder, its label or "
+    "name, or four or more digits of its signature; /seed-N chooses a seed."
+)

@@ -26,6 +26,8 @@ class Range:
     low: float
     high: float
     log: bool = False
+    marked: tuple[tuple[float, str], ...] = ()
+    """Where the axis is labelled and with what; round numbers where nothing is said."""
 
     def share(self, value: float) -> float:
         """Return how far along the axis a value is, from 0 to 1."""
@@ -33,9 +35,12 @@ class Range:
             return math.log(value / self.low) / math.log(self.high / self.low) if value > 0 else -1.0
         return (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
 
-    def marks(self, most: int) -> list[float]:
-        """Return where the axis is labelled."""
-        return (ticks.logarithmic if self.log else ticks.linear)(self.low, self.high, most=most)
+    def marks(self, most: int) -> list[tuple[float, str]]:
+        """Return where the axis is labelled, and with what."""
+        if self.marked:
+            return list(self.marked)
+        values = (ticks.logarithmic if self.log else ticks.linear)(self.low, self.high, most=most)
+        return [(value, ticks.label(value)) for value in values]
 
 
 @dataclass(frozen=True)
@@ -64,18 +69,26 @@ def around(values: Iterable[float], *, pad: float = 0.04) -> Range:
     return Range(max(low - room, -LARGEST), min(high + room, LARGEST))
 
 
+def around_logs(values: Iterable[float], *, pad: float = 0.05) -> Range:
+    """Return a logarithmic range that holds all values, which are above 0, with a little room."""
+    known = list(values)
+    low, high = min(known), max(known)
+    room = pad * math.log(high / low) if low < high and math.isfinite(high / low) else math.log(2)
+    return Range(max(low * math.exp(-room), sys.float_info.min), min(high * math.exp(room), LARGEST), log=True)
+
+
 def frame(axes: Axes, *, x_title: str, y_title: str = "") -> Html:
     """Return grid lines, marks and titles of the axes."""
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     parts: list[Html] = []
-    for value in axes.y.marks(5):
+    for value, label in axes.y.marks(5):
         _, top = axes.at(axes.x.low, value)
         parts.append(_line(LEFT, top, right, top))
-        parts.append(_text(ticks.label(value), LEFT - 6, top + 4, "end"))
-    for value in axes.x.marks(6):
+        parts.append(_text(label, LEFT - 6, top + 4, "end"))
+    for value, label in axes.x.marks(6):
         left, _ = axes.at(value, axes.y.low)
         parts.append(_line(left, bottom, left, bottom + 4))
-        parts.append(_text(ticks.label(value), left, bottom + 17, "middle"))
+        parts.append(_text(label, left, bottom + 17, "middle"))
     parts.append(_text(x_title, right, HEIGHT - 5, "end"))
     if y_title:
         parts.append(_text(y_title, LEFT - 62, TOP + 2, "start"))

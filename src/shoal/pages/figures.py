@@ -10,7 +10,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,20 @@ SETTINGS = {
 
 def draw(folder: RunFolder, into: Path) -> list[Path]:
     """Write each figure of a run as PNG and SVG into a folder; return the files. May raise OSError."""
+    return save_all(_figures(folder), into)
+
+
+def save_all(figures: Iterable[tuple[str, Any]], into: Path) -> list[Path]:
+    """Write figures, each with its name, as PNG and SVG into a folder; return the files. May raise OSError.
+
+    They are made as they are asked for, under our settings.
+    """
     matplotlib: Any = import_module("matplotlib")  # half a second: only where figures are asked for
     into.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     with matplotlib.rc_context(SETTINGS):
         taken: dict[str, int] = {}
-        for name, figure in _figures(folder):
+        for name, figure in figures:
             safe = _safe(name)
             taken[safe] = taken.get(safe, 0) + 1
             number = f"_{taken[safe]}" if taken[safe] > 1 else ""
@@ -102,14 +110,15 @@ def _of_samples(samples: Samples) -> Iterator[tuple[str, Any]]:
             yield named, _scatter(pairs, samples.split)
 
 
-def _new(inches: tuple[float, float]) -> tuple[Any, Any]:
+def new(inches: tuple[float, float]) -> tuple[Any, Any]:
+    """Return a figure and its axes."""
     module: Any = import_module("matplotlib.figure")  # no pyplot: no window, nothing global
     figure = module.Figure(figsize=inches, layout="constrained")
     return figure, figure.add_subplot()
 
 
 def _curves(quantity: Quantity) -> Any:
-    figure, axes = _new(INCHES)
+    figure, axes = new(INCHES)
     for series in quantity.series:
         colour, style = STYLES.get(series.name, OTHER)
         x, y = [step for step, _ in series.points], [value for _, value in series.points]
@@ -120,7 +129,7 @@ def _curves(quantity: Quantity) -> Any:
         axes.plot(x, y, color=colour, linestyle=style, linewidth=1.8, label=label, **mark)
     if quantity.spans_decades:
         axes.set_yscale("log")
-    _plain_marks(axes)
+    plain_marks(axes)
     axes.set_xlabel("step")
     axes.set_ylabel(formats.clean(quantity.name) + (f" ({quantity.unit})" if quantity.unit else ""))
     if len(quantity.series) > 1:
@@ -128,13 +137,14 @@ def _curves(quantity: Quantity) -> Any:
     return figure
 
 
-def _plain_marks(axes: Any) -> None:
-    """Numbers at the marks as on the page, for matplotlib writes those of a logarithmic axis as mathematics."""
+def plain_marks(axes: Any, *, steps: bool = True) -> None:
+    """Have numbers at the marks as on the page, for matplotlib writes those of a logarithmic axis as mathematics."""
     tickers: Any = import_module("matplotlib.ticker")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(tickers.FuncFormatter(_mark))
         axis.set_minor_formatter(tickers.NullFormatter())
-    axes.xaxis.set_major_locator(tickers.MaxNLocator(nbins=7, integer=True))
+    if steps:
+        axes.xaxis.set_major_locator(tickers.MaxNLocator(nbins=7, integer=True))
 
 
 def _mark(value: float, place: int | None) -> str:
@@ -144,7 +154,7 @@ def _mark(value: float, place: int | None) -> str:
 
 def _confusion(matrix: Matrix, labels: Sequence[str], split: str) -> Any:
     side = min(14.0, max(4.0, 1.6 + 0.36 * len(matrix)))
-    figure, axes = _new((side, side))
+    figure, axes = new((side, side))
     shares = [[count / max(1, sum(row)) for count in row] for row in matrix]
     shown = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
     figure.colorbar(shown, ax=axes, shrink=0.75, label="share of the row")
@@ -164,7 +174,7 @@ def _confusion(matrix: Matrix, labels: Sequence[str], split: str) -> Any:
 
 
 def _scatter(pairs: Sequence[Point], split: str) -> Any:
-    figure, axes = _new((4.6, 4.6))
+    figure, axes = new((4.6, 4.6))
     known = [pair for pair in pairs if all(map(math.isfinite, pair))]
     both = [value for pair in known for value in pair] or [0.0, 1.0]
     axes.plot([min(both), max(both)], [min(both), max(both)], color="#777777", linestyle="--", linewidth=1)

@@ -6,15 +6,13 @@ in the head lets nothing load and no other script run.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from shoal.pages import formats
 from shoal.pages.chart import chart
+from shoal.pages.document import document
 from shoal.pages.findings import findings
 from shoal.pages.lenient import inner, real
 from shoal.pages.lost_rows import lost_rows
@@ -30,7 +28,6 @@ from shoal.pages.tables import grid
 from shoal.pages.which_weights import weights_in_words
 from shoal.store import RunFolder, latest, read_journal, record
 
-GENERATOR = "Shoal run page"
 MOST_CHARTS = 10
 LOG_LINES, LOG_CHARACTERS = 200, 30_000
 ENDED = ("finished", "failed", "stopped", "killed")
@@ -53,33 +50,7 @@ def report(folder: RunFolder, *, now: datetime | None = None) -> str:
         _log(folder),
         _foot(now),
     ]
-    return _document(f"{known.get('name') or folder.label}, seed {known.get('seed', 0)}", body)
-
-
-def is_page(path: Path) -> bool:
-    """Return whether a file is a page that was made here."""
-    try:
-        with path.open("rb") as file:
-            return f'content="{GENERATOR}"'.encode() in file.read(2000)
-    except OSError:
-        return False
-
-
-def _document(title: str, body: Content) -> str:
-    here = Path(__file__).parent
-    style, script = ((here / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
-    head = [
-        Html('<meta charset="utf-8">'),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="generator", content=GENERATOR),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", title),
-        Html(f"<style>{style}</style>"),
-    ]
-    page = tag("body", tag("main", body), Html(f"<script>{script}</script>"))
-    return f'<!DOCTYPE html>\n<html lang="en">{tag("head", head)}{page}</html>\n'
+    return document(f"{known.get('name') or folder.label}, seed {known.get('seed', 0)}", body)
 
 
 def _head(folder: RunFolder, known: Mapping[str, Any], word: str) -> Html:

@@ -38,18 +38,44 @@ def resolve(runs: Path, text: str, *, leave_out: Callable[[RunFolder], bool] | N
     return _the_only(text, sorted((run.folder for run in chosen), key=lambda folder: folder.label))
 
 
+def resolve_experiment(runs: Path, text: str) -> list[RunFolder]:
+    """Return the runs that `text` means where they are all of one experiment: one run, or all its seeds.
+
+    A folder's path, a label, a name, or digits of a signature, as for `resolve`; without `/seed-n`, all seeds that are
+    not set aside. Raises StoreError for none, and for several experiments.
+    """
+    if at_path := _all_at_path(text):
+        return at_path
+    word, _, seed = text.strip("/").partition("/")
+    every = [summary for folder in folders_in(runs) if (summary := summary_of(folder))]
+    chosen = [run for run in _matching(every, word, seed) if seed or SEED.fullmatch(run.folder.path.name)]
+    if not chosen:
+        raise StoreError(_unknown(runs, text, every))
+    experiments = sorted({run.folder.path.parent.name for run in chosen})
+    if len(experiments) > 1:
+        raise StoreError(f"{text!r} means {len(experiments)} experiments: {_listed(experiments)}. Name one of them.")
+    return [run.folder for run in sorted(chosen, key=lambda run: run.seed)]
+
+
 def _at_path(text: str) -> RunFolder | None:
     """The run whose folder `text` is, or the only run of the experiment whose folder it is."""
+    found = _all_at_path(text)
+    return _the_only(text, found) if found else None
+
+
+def _all_at_path(text: str) -> list[RunFolder]:
+    """The run whose folder `text` is, or all runs of the experiment whose folder it is."""
     if not text:
-        return None
+        return []
     try:
         path = Path(text) if not {".", ".."} & set(text.split("/")) else Path(text).resolve()
         if is_run(RunFolder(path)):
-            return RunFolder(path)
-        seeds = [file.parent for file in sorted(path.glob("seed-*/run.json")) if SEED.fullmatch(file.parent.name)]
+            return [RunFolder(path)]
+        return [
+            RunFolder(file.parent) for file in sorted(path.glob("seed-*/run.json")) if SEED.fullmatch(file.parent.name)
+        ]
     except (OSError, ValueError):  # no path: too long, a NUL in it, a folder that may not be read
-        return None
-    return _the_only(text, [RunFolder(seed) for seed in seeds]) if seeds else None
+        return []
 
 
 def _matching(known: Sequence[Summary], experiment: str, seed: str) -> list[Summary]:
@@ -68,12 +94,15 @@ def _matching(known: Sequence[Summary], experiment: str, seed: str) -> list[Summ
 def _the_only(text: str, found: Sequence[RunFolder]) -> RunFolder:
     if len(found) == 1:
         return found[0]
-    labels = [folder.label for folder in found]
-    more = f", and {len(labels) - LISTED} more" if len(labels) > LISTED else ""
     raise StoreError(
-        f"{text!r} means {len(labels)} runs: {', '.join(labels[:LISTED])}{more}. Name one of them "
+        f"{text!r} means {len(found)} runs: {_listed([folder.label for folder in found])}. Name one of them "
         "in full, or by enough digits of its signature; /seed-0 behind either chooses the seed."
     )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = f", and {len(labels) - LISTED} more" if len(labels) > LISTED else ""
+    return f"{', '.join(labels[:LISTED])}{more}"
 
 
 def _unknown(runs: Path, text: str, known: Sequence[Summary]) -> str:
