@@ -8,7 +8,7 @@ import pytest
 
 from shoal.errors import InputError
 from shoal.pages.blocks import plain
-from shoal.pages.sweep_table import Look, Row, higher_is_better, main_metric, sweep_table, totals
+from shoal.pages.sweep_table import Look, Row, main_metric, sweep_table, totals
 
 
 def row(name: str, seed: int = 0, status: str = "finished", **metrics: float) -> Row:
@@ -95,14 +95,6 @@ def test_metrics_are_grouped_by_split_and_averaged_ones_stand_beside() -> None:
         "test.accuracy",
     ]
     assert main_metric([row("a", test_accuracy=1.0, valid_loss=1.0)]) == "valid.loss"
-
-
-@pytest.mark.parametrize(
-    ("metric", "higher"),
-    [("valid.accuracy", True), ("valid.f1", True), ("valid.perplexity", False), ("test.bits_per_token", False)],
-)
-def test_of_which_metrics_more_is_better(metric: str, higher: bool) -> None:
-    assert higher_is_better(metric) is higher
 
 
 def test_names_from_data_do_not_act() -> None:

@@ -14,6 +14,7 @@ from shoal.cli.signals import RESUMABLE
 from shoal.cli.sweep_screen import SweepScreen
 from shoal.errors import InputError
 from shoal.files import safe_name
+from shoal.pages.naming import short_keys
 from shoal.pages.sweep_table import Look
 from shoal.recipe.compose import DEFAULT_PRESET
 from shoal.recipe.schema import Recipe
@@ -23,7 +24,6 @@ from shoal.sweeps.board import Board, place_of
 from shoal.sweeps.driver import Driver, Identified, Order, places
 from shoal.sweeps.grid import Grid, of_words
 from shoal.sweeps.grid_file import GridFile, is_grid_file, load
-from shoal.sweeps.naming import short_keys
 from shoal.sweeps.planning import Choice, Planned
 from shoal.sweeps.points import Request, compose
 

@@ -9,21 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
+from statistics import fmean
 
+from shoal.analysis import mean_of
 from shoal.errors import InputError, nearest
 from shoal.pages import formats
 from shoal.pages.blocks import Block, Cell, Column, Grid, Lines
-from shoal.pages.splits import AVERAGED, split_of
+from shoal.pages.main_metrics import main_metrics, ranking_metric
+from shoal.pages.series import lower_is_better
+from shoal.pages.splits import AVERAGED
 from shoal.pages.statuses import SYMBOLS, status
 
-LOWER = ("loss", "perplexity", "error", "bits", "rmse", "mse", "mae", "brier", "calibration")
-"""Words in the names of metrics of which less is better."""
 ORDER = ("running", "finished", "stopped", "killed", "failed", "unreadable", "queued")
 """Rows that have no value to sort by come in this order."""
+MOST_UNKNOWN = 4
+"""Metrics that are shown where none of their names is known."""
 FACTS = {"step", "epoch", "rate", "left", "seed"}
 """What rows can be sorted by beside metrics."""
-BEST = ("valid", f"valid{AVERAGED}", "test", "train")
 
 
 @dataclass(frozen=True)
@@ -64,20 +66,9 @@ class Look:
     """Rows that there is room for."""
 
 
-def higher_is_better(metric: str) -> bool:
-    """Return whether more of a metric is better, by its name.
-
-    >>> higher_is_better("valid.accuracy"), higher_is_better("valid.loss"), higher_is_better("test.top5_error")
-    (True, False, False)
-    """
-    name = metric.rpartition(".")[2]
-    return not any(word in name for word in LOWER)
-
-
 def main_metric(rows: Sequence[Row]) -> str | None:
-    """Return the metric that says which run is best: of the valid split, and accuracy before loss."""
-    names = {name for row in rows for name in row.metrics if split_of(name)}
-    return min(names, key=_rank, default=None)
+    """Return the metric that says which run is best."""
+    return ranking_metric(name for row in rows for name in row.metrics)
 
 
 def sweep_table(rows: Sequence[Row], look: Look = Look()) -> list[Block]:
@@ -115,12 +106,10 @@ def _usual(rows: Sequence[Row]) -> list[str]:
     names = {name for row in rows for name in row.metrics}
     chosen: list[str] = []
     for split in ("train", "valid", "test"):
-        of_split = sorted((name for name in names if name.startswith(f"{split}.")), key=_rank)
-        loss = [name for name in of_split[1:] if name == "valid.loss"]
-        for name in [*of_split[:1], *loss]:
-            averaged = name.replace(".", f"{AVERAGED}.", 1)
-            chosen += [name, averaged] if averaged in names else [name]
-    return chosen
+        main = main_metrics(name for name in names if name.startswith(f"{split}."))[: 2 if split == "valid" else 1]
+        averaged = [name.replace(".", f"{AVERAGED}.", 1) for name in main]
+        chosen += [name for pair in zip(main, averaged, strict=True) for name in pair if name in names]
+    return chosen or sorted(names)[:MOST_UNKNOWN]
 
 
 def _experiments(rows: Sequence[Row]) -> list[list[Row]]:
@@ -132,7 +121,7 @@ def _experiments(rows: Sequence[Row]) -> list[list[Row]]:
 
 def _sorted(groups: list[list[Row]], key: str | None, best: str | None) -> list[list[Row]]:
     name = key.removeprefix("-") if key else best
-    falling = key.startswith("-") if key else best is not None and higher_is_better(best)
+    falling = key.startswith("-") if key else best is not None and not lower_is_better(best)
     having = [group for group in groups if name and _value(group, name) is not None]
     lacking = [group for group in groups if not name or _value(group, name) is None]
     having.sort(key=lambda group: _value(group, str(name)) or 0, reverse=falling)
@@ -193,10 +182,11 @@ def _measured(group: Sequence[Row], name: str, *, number: int) -> str:
     values = [row.metrics[name] for row in group if name in row.metrics]
     if not values:
         return ""
+    found = mean_of(values)
     count = f" ({len(values)})" if len(values) != number else ""
-    if len(values) == 1 or not all(map(math.isfinite, values)):
+    if found is None or found.deviation is None or found.n != len(values):
         return f"{formats.number(fmean(values))}{count}"
-    return f"{formats.number(fmean(values))} ± {stdev(values):.2g}{count}"
+    return f"{formats.number(found.mean)} ± {found.deviation:.2g}{count}"
 
 
 def _statuses(group: Sequence[Row]) -> Cell:
@@ -215,8 +205,3 @@ def _status(group: Sequence[Row]) -> str:
 
 def _text(cell: str | Cell) -> str:
     return cell.text if isinstance(cell, Cell) else cell
-
-
-def _rank(name: str) -> tuple[int, bool, bool, str]:
-    split = split_of(name)
-    return BEST.index(split) if split in BEST else len(BEST), "accuracy" not in name, "loss" in name, name

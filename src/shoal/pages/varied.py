@@ -12,6 +12,7 @@ from typing import Any
 from shoal.analysis import Experiment
 from shoal.pages import formats, ticks
 from shoal.pages.lenient import real
+from shoal.pages.naming import short_keys
 from shoal.pages.report_facts import value as in_words
 
 LINEAR, LOG, NAMES = "linear", "log", "names"
@@ -65,7 +66,7 @@ def varied(experiments: Sequence[Experiment], keys: Iterable[str] | None = None)
     every = keys if keys is not None else (key for config in configs for key in config if key not in NOT_VARIED)
     found = {str(key): _different(configs, str(key)) for key in every}
     several = {key: values for key, values in found.items() if len(values) > 1}
-    short = _short(list(several))
+    short = short_keys(list(several))
     return [Axis(key, short[key], _scale(values), tuple(values)) for key, values in several.items()]
 
 
@@ -91,14 +92,3 @@ def _scale(values: Sequence[Any]) -> str:
 def _unevenness(numbers: Sequence[float]) -> float:
     gaps = [high / 2 - low / 2 for low, high in pairwise(numbers)]
     return pstdev(gaps) / fmean(gaps) if all(map(math.isfinite, gaps)) and fmean(gaps) else math.inf
-
-
-def _short(keys: Sequence[str]) -> dict[str, str]:
-    """Keys by their last word where that is one's alone.
-
-    >>> _short(["optimizer.lr", "model.width", "schedules.lr.name"])
-    {'optimizer.lr': 'optimizer.lr', 'model.width': 'width', 'schedules.lr.name': 'schedules.lr'}
-    """
-    plain = {key: key.removesuffix(".name") for key in keys}
-    last = [name.rpartition(".")[2] for name in plain.values()]
-    return {key: end if last.count(end) == 1 else plain[key] for key, end in zip(keys, last, strict=True)}

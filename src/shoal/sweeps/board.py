@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from shoal import files
+from shoal.pages.naming import name_of, short_keys
 from shoal.pages.sweep_table import Row
 from shoal.store import RunFolder, Summary, find, is_live, record
 from shoal.store.catalog import summary_of
 from shoal.store.lock import owner
 from shoal.store.sweeps import FOLDER, Point, Sweep
-from shoal.sweeps.naming import name_of, short_keys
 from shoal.sweeps.planning import Identity
 
 LIVE = "live.json"

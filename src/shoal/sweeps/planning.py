@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 
 from shoal.errors import InputError, unknown
 from shoal.pages import formats
+from shoal.pages.naming import name_of, short_keys
 from shoal.store import STATUSES, Summary
 from shoal.store.sweeps import Point, Sweep
-from shoal.sweeps.naming import name_of, short_keys
 
 Identity = tuple[str, int]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shoal.errors import InputError, RecipeError
+from shoal.pages.naming import name_of, short_keys
 from shoal.recipe import Recipe
 from shoal.recipe.compose import apply
 from shoal.recipe.flat import flat
 from shoal.recipe.parse import PARTS, parse
 from shoal.sweeps.grid import Overrides
-from shoal.sweeps.naming import name_of, short_keys
 
 SHOWN = 3
 """Points that a message names."""
