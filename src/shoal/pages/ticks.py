@@ -6,6 +6,8 @@ import math
 
 from shoal.pages import formats
 
+TINY = 1e-300
+"""A span below this has no steps that a float can tell apart."""
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -16,7 +18,7 @@ def linear(low: float, high: float, *, most: int = 5) -> list[float]:
     ([0.0, 0.2, 0.4, 0.6, 0.8], [3])
     """
     span = high - low
-    if not span > 0 or not math.isfinite(span):
+    if not span > TINY or not math.isfinite(span):
         return [low]
     power = 10.0 ** math.floor(math.log10(span / most))
     for factor in (*STEPS, 20.0, 50.0):
