@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, durable appends, checksums, names that are safe as paths.
+"""Files that are whole or absent: atomic writes, locks for a moment, checksums, names that are safe as paths.
 
 Not for run folders (that is `store`) nor for checkpoints (`checkpoints`): only what both stand on. A file written
 here is never seen half-written, and a name accepted here cannot leave the folder that it is put in.
@@ -7,6 +7,7 @@ here is never seen half-written, and a name accepted here cannot leave the folde
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -14,6 +15,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ LONGEST = 255
 """Bytes that the name of a file can have."""
 UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters beyond ASCII's own controls that act on a terminal, turn the direction of text, or cannot be encoded."""
+_one_in_here = threading.Lock()
 
 
 def safe_name(name: str, what: str = "name") -> str:
@@ -71,6 +74,21 @@ def replacing(path: Path) -> Generator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Hold the lock that the file at `path` stands for, among threads and processes; it is made where it is missing.
+
+    For moments only: there is one such lock at a time in a process, and whoever waits, waits without a limit.
+    """
+    with _one_in_here:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from shoal.errors import StoreError, nearest
-from shoal.store.catalog import Summary, folders_in, summary_of
+from shoal.store.catalog import Summary, every_summary
 from shoal.store.folder import is_run
 from shoal.store.layout import SEED, RunFolder
 
@@ -26,7 +26,7 @@ def resolve(runs: Path, text: str, *, leave_out: Callable[[RunFolder], bool] | N
     if at_path := _at_path(text):
         return at_path
     experiment, _, seed = text.strip("/").partition("/")
-    every = [summary for folder in folders_in(runs) if (summary := summary_of(folder))]
+    every = every_summary(runs)
     chosen = _matching(every, experiment, seed)
     if not seed:
         chosen = [run for run in chosen if SEED.fullmatch(run.folder.path.name)]
