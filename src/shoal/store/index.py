@@ -60,14 +60,14 @@ class Index:
             return read(Path(path))
         stamp = [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
         entry = self._known.get(path)
-        if entry is None or entry[:-1] != stamp:
-            value = read(Path(path))
-            if found.st_ctime_ns >= self._settled:
-                return value
-            entry = [*stamp, value]
+        if entry is not None and entry[:-1] == stamp:
+            self._kept[path] = entry
+            return entry[-1]
+        value = read(Path(path))
+        if found.st_ctime_ns < self._settled:
+            self._kept[path] = [*stamp, value]
             self._read += 1
-        self._kept[path] = entry
-        return entry[-1]
+        return value
 
     def save(self) -> None:
         """Write what was seen, where that is worth it; what is gone is no longer in it."""
