@@ -123,6 +123,9 @@ def train(
 )
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N runs.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only runs with this tag; repeatable.")
+@click.option("--sweep", metavar="NAME", help="Only the runs of this sweep.")
+@click.option("--group", is_flag=True, help="One row an experiment: mean ± deviation (n) over its finished seeds.")
 @click.option("--metrics", default="", metavar="A,B", help="The metrics to show, such as test.loss,valid.loss.")
 @options.runs
 @options.json
@@ -135,6 +138,9 @@ def ls(
     reverse: bool,
     limit: int | None,
     metrics: str,
+    tags: tuple[str, ...],
+    sweep: str | None,
+    group: bool,
     runs: Path,
     json: bool,
 ) -> int:
@@ -143,13 +149,14 @@ def ls(
     \b
       shoal ls --status killed --status stopped
       shoal ls --where 'valid.accuracy>=0.98' --sort -test.accuracy --limit 10
-      shoal ls --name 'mnist*' --json
+      shoal ls --name 'mnist*' --tag good --json
+      shoal ls --sweep widths --group --sort -test.accuracy
     """
     from shoal.cli import ls as command  # noqa: PLC0415 none but the command that is called
 
     shown = tuple(metric.strip() for metric in metrics.split(",") if metric.strip())
-    choice = command.Choice(status, name, where, sort=sort, reverse=reverse, limit=limit, metrics=shown)
-    return command.run(choice, runs=runs, json=json)
+    choice = command.Choice(status, name, where, sort=sort, reverse=reverse, limit=limit, metrics=shown, tags=tags)
+    return command.run(choice, sweep=sweep, group=group, runs=runs, json=json)
 
 
 @app.command(short_help="Show one run: status, metrics, curves, recipe, what to do next.", epilog=options.RUN_HELP)
@@ -390,6 +397,45 @@ def rm(run: tuple[str, ...], *, yes: bool, runs: Path, json: bool) -> int:
     from shoal.cli import rm as command  # noqa: PLC0415 none but the command that is called
 
     return command.run(run, runs=runs, yes=yes, json=json)
+
+
+@app.command(short_help="Give runs tags, to find them by.", epilog=options.RUN_HELP)
+@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@click.option("--add", multiple=True, metavar="TAG", help="A tag that they shall have; repeatable.")
+@click.option("--remove", multiple=True, metavar="TAG", help="A tag that they shall not have; repeatable.")
+@options.runs
+@options.json
+def tag(names: tuple[str, ...], *, add: tuple[str, ...], remove: tuple[str, ...], runs: Path, json: bool) -> int:
+    """Add tags to runs, or remove them; without either, print what they have. A live run may be tagged too.
+
+    \b
+      shoal tag digits --add good
+      shoal tag digits mnist_cnn --add paper --remove good
+      shoal ls --where 'test.accuracy>0.98' --json | jq -r .folder | xargs shoal tag --add good
+      shoal ls --tag good
+    """
+    from shoal.cli import tag as command  # noqa: PLC0415 none but the command that is called
+
+    return command.run(names, add=add, remove=remove, runs=runs, json=json)
+
+
+@app.command(short_help="Say something of a run.", epilog=options.RUN_HELP)
+@options.run
+@click.argument("text", required=False, metavar="[TEXT]")
+@click.option("--append", is_flag=True, help="After what the note says, in a line of its own.")
+@options.runs
+@options.json
+def note(run: str, text: str | None, *, append: bool, runs: Path, json: bool) -> int:
+    """Set a run's note to TEXT; "" removes it. Without TEXT, print it. 'shoal show' has it too.
+
+    \b
+      shoal note digits "the baseline of table 2"
+      shoal note digits --append "trained again on the new machine: same numbers"
+      shoal note digits
+    """
+    from shoal.cli import note as command  # noqa: PLC0415 none but the command that is called
+
+    return command.run(run, text, append=append, runs=runs, json=json)
 
 
 @app.command(short_help="List the keys of a recipe.")

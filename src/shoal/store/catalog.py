@@ -7,7 +7,7 @@ were at an earlier list the index has what is wanted.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,8 @@ from shoal.store import folder as folders
 from shoal.store import notes, record
 from shoal.store.index import Index, Look, afresh
 from shoal.store.journal import latest
-from shoal.store.layout import EXPERIMENT, SEED, SET_ASIDE, RunFolder
+from shoal.store.layout import EXPERIMENT, PREFIX, SEED, SET_ASIDE, RunFolder
+from shoal.store.sweeps import Sweep
 
 UNREADABLE = "unreadable"
 """The status of a run whose record is damaged, or newer than this Shoal; `reason` says which."""
@@ -64,6 +65,18 @@ def every_summary(runs: Path) -> list[Summary]:
     found = [run for folder in folders_in(runs) if (run := summary_of(folder, index.look))]
     index.save()
     return found
+
+
+def of_sweep(every: Iterable[Summary], sweep: Sweep) -> list[Summary]:
+    """Return the runs that a sweep wants, or wanted; a run without a record is known by its folder's name."""
+    wanted: dict[tuple[int, str], list[str]] = {}
+    for point in sweep.points:
+        wanted.setdefault((point.seed, point.signature[:PREFIX]), []).append(point.signature)
+    return [
+        run
+        for run in every
+        if any(full.startswith(run.signature) for full in wanted.get((run.seed, run.signature[:PREFIX]), ()))
+    ]
 
 
 def as_result(summary: Summary) -> dict[str, Any]:

@@ -82,10 +82,19 @@ def _unknown(runs: Path, text: str, known: Sequence[Summary]) -> str:
     words = {word for run in known for word in (run.label, run.folder.path.parent.name, run.name)}
     close = nearest(text, words)
     hint = f"did you mean {close!r}? " if close else ""
+    if _is_folder(text):
+        hint = "there is such a folder, and it is not a run's, for it has no run.json. "
     return (
         f"no run {_short(text)!r} in {str(runs)!r} ({len(known)} runs): {hint}A run is named by its folder, its label, "
         "its name or four or more digits of its signature; 'shoal ls' lists them."
     )
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return "/" in text.strip("/") and Path(text).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _short(text: str) -> str:

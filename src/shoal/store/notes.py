@@ -54,20 +54,26 @@ def problem(folder: RunFolder) -> str | None:
     return None
 
 
-def change(folder: RunFolder, *, add: Iterable[str] = (), remove: Iterable[str] = (), note: str | None = None) -> Notes:
-    """Add tags, remove others and set the note, where one is given; return what the run has then.
+def change(
+    folder: RunFolder,
+    *,
+    add: Iterable[str] = (),
+    remove: Iterable[str] = (),
+    note: str | None = None,
+    append: bool = False,
+) -> Notes:
+    """Add tags, remove others, and set the note where one is given, or append it; return what the run has then.
 
     Raises InputError for a tag or a note that cannot be one, StoreError for a file that is damaged or not writable.
     """
     added, removed = [checked_tag(tag) for tag in add], set(remove)
-    said = None if note is None else checked_note(note)
     try:
         with files.locked(folder.path / "notes.lock"):
             before = parsed(_read(folder.notes))
             tags = tuple(sorted({*before.tags, *added} - removed))
             if len(tags) > MOST_TAGS:
                 raise InputError(f"{folder.label} would have {len(tags)} tags: at most {MOST_TAGS} are kept.")
-            after = Notes(tags, before.note if said is None else said)
+            after = Notes(tags, _noted(before.note, note, append))
             if after != before:
                 for left in folder.path.glob(f".{folder.notes.name}.tmp-*"):  # by a process that was killed
                     left.unlink(missing_ok=True)
@@ -76,6 +82,12 @@ def change(folder: RunFolder, *, add: Iterable[str] = (), remove: Iterable[str] 
     except OSError as error:
         raise StoreError(f"cannot write {str(folder.notes)!r}: {error.strerror}.") from error
     return after
+
+
+def _noted(before: str, note: str | None, append: bool) -> str:
+    if note is None:
+        return before
+    return checked_note(f"{before}\n{note}" if append else note)
 
 
 def checked_tag(tag: str) -> str:
