@@ -300,31 +300,39 @@ def predict(
     return command.run(run, inputs, choice, runs=runs, modules=list(modules), json=json)
 
 
-@app.command(short_help="Write a run as files for other programs.", epilog=options.RUN_HELP)
-@options.run
+@app.command(short_help="Write runs as files for other programs.", epilog=options.RUN_HELP)
+@click.argument("names", nargs=-1, metavar="[RUN]...")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights, as FILE.safetensors.")
 @click.option("--onnx", type=click.Path(path_type=Path), metavar="FILE", help="The model, as FILE.onnx.")
 @click.option("--history", type=click.Path(path_type=Path), metavar="FILE", help="FILE.csv or FILE.parquet.")
 @click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="A folder for TensorBoard.")
 @click.option("--which", metavar="WHICH", help="Which weights: raw, average or best.")
+@click.option("--table", type=click.Path(path_type=Path), metavar="FILE", help="Of many: FILE.csv or FILE.parquet.")
+@click.option("--histories", type=click.Path(path_type=Path), metavar="FILE", help="Of many: FILE.csv or FILE.parquet.")
+@click.option("--hiplot", type=click.Path(path_type=Path), metavar="FILE", help="Of many: FILE.csv for HiPlot.")
+@click.option("--sweep", metavar="NAME", help="Of many: the runs of this sweep.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite what is there.")
 @options.modules
 @options.runs
 @options.json
 def export(
-    run: str,
+    names: tuple[str, ...],
     *,
     weights: Path | None,
     onnx: Path | None,
     history: Path | None,
     tensorboard: Path | None,
     which: str | None,
+    table: Path | None,
+    histories: Path | None,
+    hiplot: Path | None,
+    sweep: str | None,
     force: bool,
     modules: tuple[str, ...],
     runs: Path,
     json: bool,
 ) -> int:
-    """Write a run as files for other programs, in one form or several.
+    """Write a run as files for other programs, in one form or several; or many runs as tables.
 
     Weights are the best where the run kept them, else averaged ones where it has, else the last; or those of --which.
 
@@ -333,13 +341,23 @@ def export(
       shoal export digits --onnx digits.onnx --history digits.csv
       shoal export 3f9a/seed-0 --tensorboard board
 
+    Of many runs, those that are named, those of a sweep or all in the folder: --table has one row a run with its recipe
+    and its metrics, --histories one row a line of their histories, --hiplot what varies, and metrics.
+
+    \b
+      shoal export --table runs.csv
+      shoal export --sweep widths --table widths.parquet --histories curves.parquet --hiplot hiplot.csv
+
     The ONNX model takes inputs as they are in the dataset, float32 [batch, ...] (tokens int64), and normalises them.
     """
     from shoal.cli import export as command  # noqa: PLC0415 none but the command that is called
+    from shoal.pages.export_many import Tables  # noqa: PLC0415
     from shoal.pages.export_targets import Targets  # noqa: PLC0415
 
-    targets = Targets(weights, onnx, history, tensorboard)
-    return command.run(run, targets, runs=runs, which=which, modules=modules, force=force, json=json)
+    targets, tables = Targets(weights, onnx, history, tensorboard), Tables(table, histories, hiplot)
+    return command.run(
+        names, targets, tables, runs=runs, sweep=sweep, which=which, modules=modules, force=force, json=json
+    )
 
 
 @app.command(short_help="Show the graph of a training step: operations, kernels, times.")
