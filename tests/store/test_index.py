@@ -21,8 +21,9 @@ COUNT = 6
 
 @pytest.fixture(autouse=True)
 def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few runs make an index, and files that have just been written may be kept in it."""
+    """Few runs make an index, are fetched ahead, and files that have just been written may be kept in it."""
     monkeypatch.setattr(index, "FEW", 1)
+    monkeypatch.setattr(index, "MANY", 1)
     monkeypatch.setattr(index, "SETTLED_NS", 0)
 
 
@@ -182,6 +183,13 @@ def test_a_record_that_is_damaged_later_is_unreadable(runs: Path) -> None:
     the(runs, "run0").record.write_text('{"format": 99}')
     assert [run.status for run in summaries(runs)][:2] == ["unreadable", "finished"]
     assert "newer than this Shoal reads" in str(summaries(runs)[0].reason)
+
+
+def test_a_record_that_is_a_pipe_is_not_waited_for(runs: Path) -> None:
+    path = the(runs, "run0").record
+    path.unlink()
+    os.mkfifo(path)
+    assert [run.status for run in summaries(runs)][:2] == ["unreadable", "finished"]
 
 
 def test_runs_that_are_gone_leave_no_rows(runs: Path) -> None:

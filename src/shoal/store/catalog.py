@@ -62,7 +62,9 @@ def summaries(runs: Path) -> list[Summary]:
 def every_summary(runs: Path) -> list[Summary]:
     """Return a summary of every run in the folder, set-aside ones too, in any order."""
     index = Index(runs, [record.FORMAT, notes.FORMAT, list(FACTS)])
-    found = [run for folder in folders_in(runs) if (run := summary_of(folder, index.look))]
+    every = list(folders_in(runs))
+    index.ahead([f"{folder.path}/run.json" for folder in every])
+    found = [run for folder in every if (run := summary_of(folder, index.look))]
     index.save()
     return found
 
