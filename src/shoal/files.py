@@ -99,7 +99,12 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     >>> print(to_json({"é": "\u202e"}))
     {"é": "\u202e"}
     """
-    text = json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    try:
+        text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    if text.isascii() and "\x7f" not in text:
+        return text
     return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

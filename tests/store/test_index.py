@@ -143,7 +143,7 @@ def _other_body(body: bytes) -> Callable[[bytes], bytes]:
         _other_head(format=index.FORMAT + 1),
         _other_head(edition=["another"]),
         _other_body(b"[]"),
-        _other_body(b'{"run0/seed-0/run.json": 1, "run1/seed-0/run.json": [1, 2, 3, 4, "text"]}'),
+        _other_body(b'{"run0/seed-0/run.json": 1, "run1/seed-0/run.json": ["1 2 3 4", "text"]}'),
     ],
 )
 def test_an_index_that_is_spoilt_or_foreign_changes_nothing(runs: Path, spoil: Callable[[bytes], bytes]) -> None:

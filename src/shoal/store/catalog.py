@@ -108,9 +108,10 @@ def folders_in(runs: Path) -> Iterator[RunFolder]:
             seeds = [entry for entry in os.scandir(experiment.path) if entry.name.startswith("seed-")]
         except OSError:
             continue
+        above = Path(experiment.path)
         for seed in seeds:
             if _is_plain_folder(seed) and (SEED.fullmatch(seed.name) or SET_ASIDE.fullmatch(seed.name)):
-                yield RunFolder(Path(seed.path))
+                yield RunFolder(above / seed.name)
 
 
 def _is_plain_folder(entry: os.DirEntry[str]) -> bool:

@@ -61,14 +61,14 @@ class Index:
             return {}
         except OSError:
             return read(Path(path))
-        stamp = [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
+        stamp = f"{found.st_mtime_ns} {found.st_ctime_ns} {found.st_size} {found.st_ino}"
         entry = self._known.get(path)
-        if entry is not None and entry[:-1] == stamp:
+        if entry is not None and entry[0] == stamp:
             self._kept[path] = entry
-            return entry[-1]
+            return entry[1]
         value = read(Path(path))
         if found.st_ctime_ns < self._settled:
-            self._kept[path] = [*stamp, value]
+            self._kept[path] = [stamp, value]
             self._read += 1
         return value
 
@@ -118,4 +118,4 @@ def _fetch(paths: Iterable[str]) -> None:
 
 
 def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, list) and len(cast(list[Any], entry)) == 5 and isinstance(entry[-1], dict)
+    return isinstance(entry, list) and len(cast(list[Any], entry)) == 2 and isinstance(entry[1], dict)
