@@ -14,6 +14,10 @@ from shoal.store import RunFolder, record, resolve, summaries, sweeps
 from shoal.store.catalog import of_sweep
 
 
+SEVERAL = 200
+"""Runs that take longer than a second or two to read."""
+
+
 def run(
     names: Sequence[str],
     targets: Targets,
@@ -53,6 +57,8 @@ def _export_many(
     folders = _chosen(names, runs, sweep)
     from shoal.recipe import flat  # noqa: PLC0415 imports pydantic
 
+    if len(folders) > SEVERAL:
+        output.note(f"Reading {len(folders):,} runs ...")
     write_tables(folders, tables, flat.read)
     if json:
         output.results([{"runs": len(folders), "files": _texts(tables.wanted)}])
