@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.synthetic import make_run, signature
 
 from shoal.errors import StoreError
 from shoal.store import RunLock, create, record, set_aside, summaries, sweeps
-from shoal.store.catalog import as_result, of_sweep
+from shoal.store.catalog import as_result, of_sweep, summary_of
+from shoal.store.index import afresh
 from shoal.store.layout import RunId
 
 
@@ -56,6 +59,17 @@ def test_an_unfinished_run_shows_the_latest_of_its_history(runs: Path) -> None:
     }
     (summary,) = summaries(runs)
     assert summary.status == "killed"
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_not_called_killed(runs: Path) -> None:
+    folder = make_run(runs, metrics={"test.accuracy": 0.5})
+
+    def late(path: str, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        return {"status": "running"} if path.endswith("run.json") else afresh(path, read)
+
+    found = summary_of(folder, late)
+    assert found is not None
+    assert (found.status, found.metrics) == ("finished", {"test.accuracy": 0.5})
 
 
 def test_a_run_that_has_not_begun_is_queued(runs: Path) -> None:

@@ -13,7 +13,6 @@ from shoal.pages.formats import clean
 from shoal.store import RunFolder, record, resolve, summaries, sweeps
 from shoal.store.catalog import of_sweep
 
-
 SEVERAL = 200
 """Runs that take longer than a second or two to read."""
 

@@ -126,6 +126,9 @@ def summary_of(folder: RunFolder, look: Look = afresh) -> Summary | None:
         if not known and not folders.is_run(folder):
             return None
         status = record.status(folder, known)
+        if status == "killed":  # or it ended since the record was read, or a file system told of it late
+            known = _facts(folder.record)
+            status = record.status(folder, known)
         metrics, steps = _numbers(known.get("metrics")), _whole(known.get("steps")) or 0
         if status not in ("queued", "finished"):
             record.check_files(folder.history, folder.lock)
