@@ -65,6 +65,8 @@ def parse(text: str) -> Condition:
 
 def check(keys: Collection[str], runs: Sequence[Summary], option: str) -> None:
     """Raise InputError for a key that no run has a value of, with the nearest that one has."""
+    if all(key in NUMBERS or key in TEXTS for key in keys):
+        return
     metrics = {metric for run in runs for metric in run.metrics}
     known = {*NUMBERS, *TEXTS, *metrics}
     for key in keys:
