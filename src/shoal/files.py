@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, durable appends, checksums, names that are safe as paths.
+"""Files that are whole or absent: atomic writes, locks for a moment, checksums, names that are safe as paths.
 
 Not for run folders (that is `store`) nor for checkpoints (`checkpoints`): only what both stand on. A file written
 here is never seen half-written, and a name accepted here cannot leave the folder that it is put in.
@@ -7,6 +7,7 @@ here is never seen half-written, and a name accepted here cannot leave the folde
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -14,6 +15,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ LONGEST = 255
 """Bytes that the name of a file can have."""
 UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters beyond ASCII's own controls that act on a terminal, turn the direction of text, or cannot be encoded."""
+_one_in_here = threading.Lock()
 
 
 def safe_name(name: str, what: str = "name") -> str:
@@ -86,6 +89,21 @@ def replacing(path: Path) -> Generator[Path]:
         raise
 
 
+@contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Hold the lock that the file at `path` stands for, among threads and processes; it is made where it is missing.
+
+    For moments only: there is one such lock at a time in a process, and whoever waits, waits without a limit.
+    """
+    with _one_in_here:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
 def to_json(value: Any, *, indent: int | None = None, compact: bool = False) -> str:
     r"""Return `value` as strict JSON: NaN and infinities become null, since JSON has no word for them.
 
@@ -95,7 +113,12 @@ def to_json(value: Any, *, indent: int | None = None, compact: bool = False) -> 
     {"é": "\u202e"}
     """
     separators = (",", ":") if compact else None
-    text = json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False, separators=separators)
+    try:
+        text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False, separators=separators)
+    except (TypeError, ValueError):
+        text = json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False, separators=separators)
+    if text.isascii() and "\x7f" not in text:
+        return text
     return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -104,10 +104,32 @@ def test_a_runs_frame_is_its_history(folder: Path) -> None:
     assert isinstance(frame, pandas.DataFrame)
 
 
+def test_histories_are_one_long_frame(folder: Path) -> None:
+    runs = shoal.runs(folder)
+    frame = runs.histories()
+    assert list(frame.columns[:4]) == ["run", "seed", "step", "epoch"]
+    assert list(frame["run"]) == [run.label for run in runs for _ in range(3)]
+    assert list(frame["seed"]) == [0] * 3 + [1] * 3 + [0] * 3
+    assert runs[:0].histories().empty
+
+
+def test_runs_are_tagged_and_noted(folder: Path) -> None:
+    first, second, _ = shoal.runs(folder)
+    first.tag("good", "paper")
+    first.untag("paper")
+    first.annotate("the baseline")
+    first.annotate("and more", append=True)
+    assert (first.tags, first.note) == (("good",), "the baseline\nand more")
+    assert (second.tags, second.note) == ((), "")
+    assert [run.label for run in shoal.runs(folder).where(tags="good")] == [first.label]
+    with pytest.raises(InputError, match="cannot be a tag"):
+        first.tag("not good")
+
+
 def test_without_pandas_the_error_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     runs = shoal.runs(folder)
-    for ask in (runs.frame, runs[0].frame):
+    for ask in (runs.frame, runs.histories, runs[0].frame):
         with pytest.raises(InputError, match=r"pandas, which is not installed: pip install 'shoal\[frame\]'"):
             ask()
     assert len(runs.rows()) == 3

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.synthetic import make_run
+import pytest
+from tests.synthetic import make_run, signature
 
-from shoal.store import record
+from shoal.store import record, sweeps
 
 
 def test_the_history_is_exported(shoal: Any, runs: Path, tmp_path: Path) -> None:
@@ -60,3 +61,45 @@ def test_a_run_without_weights_is_bad_input(shoal: Any, runs: Path, tmp_path: Pa
     assert (answer.code, answer.out) == (2, "")
     assert "has no checkpoint yet" in answer.err
     assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_many_runs_are_exported_as_tables(shoal: Any, runs: Path, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        make_run(runs, name, history=2)
+    answer = shoal("export", "--table", "t.csv", "--histories", "h.parquet", "--hiplot", "p.csv")
+    assert (answer.code, answer.err) == (0, "3 runs\n")
+    assert answer.lines == ["table        t.csv", "histories    h.parquet", "hiplot       p.csv"]
+    found = json.loads(shoal("export", "a", "b", "--table", "two.csv", "--json").out)
+    assert found == {"runs": 2, "files": {"table": "two.csv"}}
+    assert (tmp_path / "two.csv").read_text().count("\n") == 3
+    sweeps.write(runs, sweeps.Sweep("some", points=(sweeps.Point("", signature("c"), 0),)))
+    assert shoal("export", "--sweep", "some", "--table", "one.csv").err == "1 run\n"
+    assert f"c-{signature('c')[:12]}/seed-0" in (tmp_path / "one.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--table", "t.xlsx"], "expected a name that ends in .csv or .parquet, such as t.csv or t.parquet"),
+        (["--hiplot", "t.parquet"], "expected a name that ends in .csv, such as t.csv"),
+        (["--table", "there.csv"], "the file exists, and is only overwritten with --force"),
+        (["a", "--table", "t.csv", "--weights", "w.safetensors"], "--weights is of one run and --table of many"),
+        (["a", "--table", "t.csv", "--which", "raw"], "--which is of one run and --table of many"),
+        (["a", "b", "--history", "h.csv"], "--history: name one run"),
+        (["--history", "h.csv"], "--history: name one run"),
+        (["a", "--sweep", "some", "--table", "t.csv"], "--sweep some says which runs are meant"),
+        (["--sweep", "some", "--table", "t.csv"], "unknown sweep 'some'"),
+        (["--table", "t.csv", "--runs", "empty"], "there are no runs in 'empty' yet"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(
+    shoal: Any, runs: Path, tmp_path: Path, words: list[str], said: str
+) -> None:
+    for name in ("a", "b"):
+        make_run(runs, name, history=2)
+    (tmp_path / "there.csv").write_text("mine")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    answer = shoal("export", *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -14,7 +14,7 @@ from tests.synthetic import make_run, signature
 from shoal.cli import conditions
 from shoal.cli.ls import Choice, select
 from shoal.errors import InputError
-from shoal.store import RunLock, Summary, record, summaries
+from shoal.store import RunLock, Summary, record, summaries, sweeps
 
 STATUSES = ("finished", "failed", "stopped", "running")
 
@@ -180,3 +180,63 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         found = conditions.parse(text)
         assert found.key
         assert found.sign in text
+
+
+def widths(runs: Path) -> None:
+    """Two experiments of two seeds, three of the runs and one that has not begun wanted by a sweep; and another run."""
+    points = []
+    for name, values in (("a", (0.5, 0.7)), ("b", (0.9, 0.8))):
+        for seed, value in enumerate(values):
+            make_run(runs, name, seed, metrics={"test.accuracy": value})
+            points.append(sweeps.Point(f"{name}-{signature(name)[:12]}/seed-{seed}", signature(name), seed))
+    make_run(runs, "c", metrics={"test.accuracy": 0.99})
+    missing = sweeps.Point(f"d-{signature('d')[:12]}/seed-0", signature("d"), 0)
+    sweeps.write(runs, sweeps.Sweep("widths", points=(*points[1:], missing)))
+
+
+def test_the_runs_of_a_sweep_are_listed(shoal: Any, runs: Path) -> None:
+    widths(runs)
+    (runs / f"d-{signature('c')[:12]}/seed-0").mkdir(parents=True)
+    names = [run["run"].split("-")[0] for run in listed(shoal("ls", "--sweep", "widths", "--sort", "name", "--json"))]
+    assert names == ["a", "b", "b"]
+    answer = shoal("ls", "--sweep", "widths")
+    assert (len(answer.lines), answer.err) == (3, "1 of the 4 runs of widths have not begun.\n")
+    (runs / f"d-{signature('d')[:12]}/seed-0").mkdir(parents=True)
+    assert len(listed(shoal("ls", "--sweep", "widths", "--json"))) == 4
+    refused = shoal("ls", "--sweep", "width")
+    assert (refused.code, "unknown sweep 'width': did you mean 'widths'?" in refused.err) == (2, True)
+
+
+def test_experiments_are_sorted_and_limited_like_runs(shoal: Any, runs: Path) -> None:
+    widths(runs)
+    every = listed(shoal("ls", "--group", "--sort", "-test.accuracy", "--json"))
+    assert [one["name"] for one in every] == ["c", "b", "a"]
+    assert every[1]["metrics"]["test.accuracy"]["mean"] == pytest.approx(0.85)
+    assert [one["name"] for one in listed(shoal("ls", "--group", "--sort", "name", "--limit", "2", "--json"))] == [
+        "a",
+        "b",
+    ]
+    (row,) = shoal("ls", "--group", "--sweep", "widths", "--where", "test.accuracy>0.75").lines
+    assert "test.accuracy=0.8500 ± 0.0707 (2)" in row
+
+
+def test_a_folder_that_is_no_run_is_ignored_and_named_where_it_is_asked_for(shoal: Any, runs: Path) -> None:
+    make_run(runs, "a")
+    (runs / "notes" / "seed-0").mkdir(parents=True)
+    (runs / "plots").mkdir()
+    assert len(shoal("ls").lines) == 1
+    for words in (["show"], ["tag"], ["note"], ["rm", "--yes"], ["export", "--history", "h.csv"]):
+        answer = shoal(words[0], "runs/plots", *words[1:])
+        assert (answer.code, answer.out) == (2, "")
+        assert "no run 'runs/plots' in 'runs' (1 runs): there is such a folder, and it is not a run's" in answer.err
+    assert (runs / "plots").is_dir()
+
+
+def test_a_run_of_a_newer_version_hides_no_other(shoal: Any, runs: Path) -> None:
+    make_run(runs, "a", started="2026-01-01T00:00:00Z")
+    make_run(runs, "b").record.write_text('{"format": 7, "status": "finished"}')
+    good, new = shoal("ls").lines
+    assert good.startswith("✓ finished    a-")
+    assert new.startswith("? unreadable  b-")
+    assert "of format 7, newer than this Shoal reads (1): upgrade Shoal" in new
+    assert "newer than this Shoal reads" in shoal("show", "b").err

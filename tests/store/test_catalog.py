@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.synthetic import make_run, signature
 
 from shoal.errors import StoreError
-from shoal.store import RunLock, create, record, set_aside, summaries
-from shoal.store.catalog import as_result
+from shoal.store import RunLock, create, record, set_aside, summaries, sweeps
+from shoal.store.catalog import as_result, of_sweep, summary_of
+from shoal.store.index import afresh
 from shoal.store.layout import RunId
 
 
@@ -58,6 +61,17 @@ def test_an_unfinished_run_shows_the_latest_of_its_history(runs: Path) -> None:
     assert summary.status == "killed"
 
 
+def test_a_run_that_ends_while_it_is_looked_at_is_not_called_killed(runs: Path) -> None:
+    folder = make_run(runs, metrics={"test.accuracy": 0.5})
+
+    def late(path: str, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        return {"status": "running"} if path.endswith("run.json") else afresh(path, read)
+
+    found = summary_of(folder, late)
+    assert found is not None
+    assert (found.status, found.metrics) == ("finished", {"test.accuracy": 0.5})
+
+
 def test_a_run_that_has_not_begun_is_queued(runs: Path) -> None:
     create(runs, RunId("digits", signature("digits"), 0))
     (summary,) = summaries(runs)
@@ -90,3 +104,15 @@ def test_values_of_other_types_are_ignored(runs: Path) -> None:
     make_run(runs, steps="many", metrics={"test.accuracy": 0.5}, started=3, reason=["x"], total_steps=True)
     (summary,) = summaries(runs)
     assert (summary.steps, summary.started, summary.reason, summary.total_steps) == (0, None, None, None)
+
+
+def test_the_runs_of_a_sweep_are_known_by_signature_and_seed(runs: Path) -> None:
+    for name, seed in (("a", 0), ("a", 1), ("b", 0)):
+        make_run(runs, name, seed)
+    create(runs, RunId("queued", signature("q"), 3))
+    like_b = signature("b")[:12] + "0" * 20
+    points = [sweeps.Point("", sign, seed) for sign, seed in ((signature("a"), 1), (like_b, 0), (signature("q"), 3))]
+    (runs / f"b-{signature('b')[:12]}").rename(runs / "renamed")
+    (runs / f"a-{signature('a')[:12]}").rename(runs / "another")
+    found = of_sweep(summaries(runs), sweeps.Sweep("some", points=tuple(points)))
+    assert [run.label.partition("-")[0] for run in found] == ["another/seed", "queued"]

@@ -7,13 +7,12 @@ from typing import Any, overload
 
 from shoal.api.frames import dataframe
 from shoal.api.run import Run
-from shoal.errors import InputError, ShoalError, nearest
+from shoal.errors import InputError, nearest
+from shoal.pages.history_file import columns
 from shoal.pages.notebook import runs_html
-from shoal.pages.splits import split_of
+from shoal.pages.run_rows import history_rows, names_of, row_of
 from shoal.recipe import flat
-from shoal.store.catalog import UNREADABLE, summary_of
-
-FACTS = ("run", "name", "signature", "seed", "status", "steps", "folder")
+from shoal.store.catalog import summary_of
 
 
 class Runs(Sequence[Run]):
@@ -65,7 +64,7 @@ class Runs(Sequence[Run]):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one mapping a run: run, name, signature, seed, status, steps, folder; recipe keys; metrics."""
-        return [_row(run) for run in self._runs]
+        return [row_of(run.location, flat.read) for run in self._runs]
 
     def frame(self, *, varying: bool = False) -> Any:
         """Return `rows` as a pandas DataFrame; with `varying`, without the recipe keys that are the same in all runs.
@@ -73,28 +72,11 @@ class Runs(Sequence[Run]):
         Raises InputError where pandas is not installed.
         """
         rows = self.rows()
-        names = _columns(rows)
-        if varying:
-            same = {name for name in names if len({repr(row.get(name)) for row in rows}) < 2}
-            names = [name for name in names if name in FACTS or _is_metric(name) or name not in same]
-        return dataframe(rows, columns=names)
+        return dataframe(rows, columns=names_of(rows, varying=varying))
 
+    def histories(self) -> Any:
+        """Return all histories as one pandas DataFrame: run, seed, step, epoch, and the metrics recorded there.
 
-def _row(run: Run) -> dict[str, Any]:
-    try:
-        result, recipe = run.result, flat.read(run.location.recipe)
-        facts = {**result, "name": run.record.get("name", recipe.get("name"))}
-    except ShoalError:  # one damaged folder does not hide the others; opening the run says what is wrong
-        return {**dict.fromkeys(FACTS), "run": run.label, "status": UNREADABLE, "folder": str(run.folder)}
-    keys = {key: value for key, value in recipe.items() if key not in FACTS}
-    return {**{fact: facts[fact] for fact in FACTS}, **keys, **result["metrics"]}
-
-
-def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Facts, recipe keys, metrics, each in the order in which they first come."""
-    names = dict.fromkeys([*FACTS, *(name for row in rows for name in row)])
-    return sorted(names, key=_is_metric)
-
-
-def _is_metric(name: str) -> bool:
-    return split_of(name) != ""
+        Raises InputError where pandas is not installed.
+        """
+        return dataframe(columns(list(history_rows(run.location for run in self._runs))))

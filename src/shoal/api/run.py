@@ -23,7 +23,7 @@ from shoal.pages.export_targets import Targets
 from shoal.pages.history_file import columns
 from shoal.pages.notebook import run_html
 from shoal.recipe import Recipe
-from shoal.store import RunFolder, read_journal, record
+from shoal.store import RunFolder, notes, read_journal, record
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,28 @@ class Run:
     def signature(self) -> str:
         """The 32 hex digits that identify the experiment."""
         return str(self.result["signature"])
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that people gave it, in the order of the alphabet."""
+        return notes.of(self.location).tags
+
+    @property
+    def note(self) -> str:
+        """What people say of it, "" where nothing was said."""
+        return notes.of(self.location).note
+
+    def tag(self, *tags: str) -> None:
+        """Give the run tags; raises InputError for what cannot be one. A live run may be tagged too."""
+        notes.change(self.location, add=tags)
+
+    def untag(self, *tags: str) -> None:
+        """Take tags away; those that it does not have are left out."""
+        notes.change(self.location, remove=tags)
+
+    def annotate(self, note: str, *, append: bool = False) -> None:
+        """Set the note, or append a line to it."""
+        notes.change(self.location, note=note, append=append)
 
     @property
     def history(self) -> list[dict[str, Any]]:

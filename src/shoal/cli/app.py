@@ -44,6 +44,7 @@ def app(context: click.Context, *, version: bool) -> None:
     \b
       shoal train                              train a network on the digits in a few seconds
       shoal train mnist_cnn dataset.path=DIR   train a preset with a setting of your own
+      shoal sweep optimizer.lr=0.01,0.1        train a grid, as many runs at once as there are cores
       shoal ls                                 list what was trained
     """
     if version:
@@ -106,32 +107,6 @@ def train(
         )
 
 
-@app.command(short_help="Train a run for longer, from where it stands.", epilog=options.RUN_HELP)
-@options.run
-@options.words
-@options.modules
-@options.runs
-@options.json
-@options.verbose
-def extend(run: str, words: tuple[str, ...], *, modules: tuple[str, ...], runs: Path, json: bool, verbose: int) -> int:
-    """Train a run for longer: its recipe with a larger budget, from the newest checkpoint that this training has too.
-
-    It is a run of its own, which ends with the same bits as if it had been trained from the start; RUN stays as it is.
-    Where the first steps of the two differ, as under schedules that look ahead to the end, it is said which key, at
-    which step, and nothing is trained. Exit codes are those of 'shoal train'.
-
-    \b
-      shoal extend digits budget.epochs=20
-      shoal extend 3f9a/seed-0 budget.steps=5000
-    """
-    from shoal.cli.signals import resumable  # noqa: PLC0415 none but the command that is called
-
-    with resumable():
-        from shoal.cli import extend as command  # noqa: PLC0415 imports torch
-
-        return command.run(run, list(words), runs=runs, modules=list(modules), json=json, verbose=verbose)
-
-
 @app.command(short_help="List the runs.")
 @click.option(
     "--status",
@@ -152,6 +127,9 @@ def extend(run: str, words: tuple[str, ...], *, modules: tuple[str, ...], runs: 
 )
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N runs.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only runs with this tag; repeatable.")
+@click.option("--sweep", metavar="NAME", help="Only the runs of this sweep.")
+@click.option("--group", is_flag=True, help="One row an experiment: mean ± deviation (n) over its finished seeds.")
 @click.option("--metrics", default="", metavar="A,B", help="The metrics to show, such as test.loss,valid.loss.")
 @options.runs
 @options.json
@@ -164,6 +142,9 @@ def ls(
     reverse: bool,
     limit: int | None,
     metrics: str,
+    tags: tuple[str, ...],
+    sweep: str | None,
+    group: bool,
     runs: Path,
     json: bool,
 ) -> int:
@@ -172,13 +153,14 @@ def ls(
     \b
       shoal ls --status killed --status stopped
       shoal ls --where 'valid.accuracy>=0.98' --sort -test.accuracy --limit 10
-      shoal ls --name 'mnist*' --json
+      shoal ls --name 'mnist*' --tag good --json
+      shoal ls --sweep widths --group --sort -test.accuracy
     """
     from shoal.cli import ls as command  # noqa: PLC0415 none but the command that is called
 
     shown = tuple(metric.strip() for metric in metrics.split(",") if metric.strip())
-    choice = command.Choice(status, name, where, sort=sort, reverse=reverse, limit=limit, metrics=shown)
-    return command.run(choice, runs=runs, json=json)
+    choice = command.Choice(status, name, where, sort=sort, reverse=reverse, limit=limit, metrics=shown, tags=tags)
+    return command.run(choice, sweep=sweep, group=group, runs=runs, json=json)
 
 
 @app.command(short_help="Show one run: status, metrics, curves, recipe, what to do next.", epilog=options.RUN_HELP)
@@ -244,25 +226,6 @@ def report(
     from shoal.cli import report as command  # noqa: PLC0415 none but the command that is called
 
     return command.run(names, file=output, figures=figures, force=force, runs=runs, json=json)
-
-
-@app.command(short_help="Check that what runs saved is whole.", epilog=options.RUN_HELP)
-@click.argument("names", nargs=-1, metavar="[RUN]...")
-@click.option("--all", "every", is_flag=True, help="Every run, those that were set aside too.")
-@options.runs
-@options.json
-def verify(names: tuple[str, ...], *, every: bool, runs: Path, json: bool) -> int:
-    """Check that what runs saved is whole: every byte of their checkpoints, their records and journals.
-
-    Needs neither torch nor the code that trained them, and changes nothing. Exit code 1 says that something is damaged.
-
-    \b
-      shoal verify digits
-      shoal verify --all
-    """
-    from shoal.cli import verify as command  # noqa: PLC0415 none but the command that is called
-
-    return command.run(names, every=every, runs=runs, json=json)
 
 
 @app.command(short_help="Print what a run's training said.", epilog=options.RUN_HELP)
@@ -350,31 +313,39 @@ def predict(
     return command.run(run, inputs, choice, runs=runs, modules=list(modules), json=json)
 
 
-@app.command(short_help="Write a run as files for other programs.", epilog=options.RUN_HELP)
-@options.run
+@app.command(short_help="Write runs as files for other programs.", epilog=options.RUN_HELP)
+@click.argument("names", nargs=-1, metavar="[RUN]...")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights, as FILE.safetensors.")
 @click.option("--onnx", type=click.Path(path_type=Path), metavar="FILE", help="The model, as FILE.onnx.")
 @click.option("--history", type=click.Path(path_type=Path), metavar="FILE", help="FILE.csv or FILE.parquet.")
 @click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="A folder for TensorBoard.")
 @click.option("--which", metavar="WHICH", help="Which weights: raw, average or best.")
+@click.option("--table", type=click.Path(path_type=Path), metavar="FILE", help="Of many: FILE.csv or FILE.parquet.")
+@click.option("--histories", type=click.Path(path_type=Path), metavar="FILE", help="Of many: FILE.csv or FILE.parquet.")
+@click.option("--hiplot", type=click.Path(path_type=Path), metavar="FILE", help="Of many: FILE.csv for HiPlot.")
+@click.option("--sweep", metavar="NAME", help="Of many: the runs of this sweep.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite what is there.")
 @options.modules
 @options.runs
 @options.json
 def export(
-    run: str,
+    names: tuple[str, ...],
     *,
     weights: Path | None,
     onnx: Path | None,
     history: Path | None,
     tensorboard: Path | None,
     which: str | None,
+    table: Path | None,
+    histories: Path | None,
+    hiplot: Path | None,
+    sweep: str | None,
     force: bool,
     modules: tuple[str, ...],
     runs: Path,
     json: bool,
 ) -> int:
-    """Write a run as files for other programs, in one form or several.
+    """Write a run as files for other programs, in one form or several; or many runs as tables.
 
     Weights are the best where the run kept them, else averaged ones where it has, else the last; or those of --which.
 
@@ -383,13 +354,23 @@ def export(
       shoal export digits --onnx digits.onnx --history digits.csv
       shoal export 3f9a/seed-0 --tensorboard board
 
+    Of many runs, those that are named, those of a sweep or all in the folder: --table has one row a run with its recipe
+    and its metrics, --histories one row a line of their histories, --hiplot what varies, and metrics.
+
+    \b
+      shoal export --table runs.csv
+      shoal export --sweep widths --table widths.parquet --histories curves.parquet --hiplot hiplot.csv
+
     The ONNX model takes inputs as they are in the dataset, float32 [batch, ...] (tokens int64), and normalises them.
     """
     from shoal.cli import export as command  # noqa: PLC0415 none but the command that is called
+    from shoal.pages.export_many import Tables  # noqa: PLC0415
     from shoal.pages.export_targets import Targets  # noqa: PLC0415
 
-    targets = Targets(weights, onnx, history, tensorboard)
-    return command.run(run, targets, runs=runs, which=which, modules=modules, force=force, json=json)
+    targets, tables = Targets(weights, onnx, history, tensorboard), Tables(table, histories, hiplot)
+    return command.run(
+        names, targets, tables, runs=runs, sweep=sweep, which=which, modules=modules, force=force, json=json
+    )
 
 
 @app.command(short_help="Show the graph of a training step: operations, kernels, times.")
@@ -435,48 +416,6 @@ def graph(
         modules=list(modules),
         json=json,
     )
-
-
-@app.command(short_help="Delete runs.", epilog=options.RUN_HELP)
-@click.argument("run", nargs=-1, required=True, metavar="RUN...")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@options.runs
-@options.json
-def rm(run: tuple[str, ...], *, yes: bool, runs: Path, json: bool) -> int:
-    """Delete runs for good: their folders, with checkpoints and history. A live run is refused."""
-    from shoal.cli import rm as command  # noqa: PLC0415 none but the command that is called
-
-    return command.run(run, runs=runs, yes=yes, json=json)
-
-
-@app.command(short_help="Keep runs whose code or data were changed harmlessly.", epilog=options.RUN_HELP)
-@click.argument("names", nargs=-1, metavar="[RUN]...")
-@click.option(
-    "--accept",
-    multiple=True,
-    metavar="WHAT",
-    help="What changed and makes no difference: model, dataset, all; repeatable.",
-)
-@options.modules
-@options.runs
-@options.json
-def migrate(
-    names: tuple[str, ...], *, accept: tuple[str, ...], modules: tuple[str, ...], runs: Path, json: bool
-) -> int:
-    """List the runs whose code or data have changed since they were trained, and with --accept keep them as they are.
-
-    A run is what its recipe, its data and your code are. A comment in your model makes it another experiment, and its
-    runs strangers. With --accept you declare that what changed changes no result: the runs (all of them, or RUN...) get
-    the identity that they have now. Their records keep the one that they had. Without it, nothing is changed.
-
-    \b
-      shoal migrate --module my_project
-      shoal migrate --module my_project --accept model
-      shoal migrate digits/seed-0 --accept dataset
-    """
-    from shoal.cli import migrate as command  # noqa: PLC0415 imports torch
-
-    return command.run(names, accept, runs=runs, modules=list(modules), json=json)
 
 
 @app.command(short_help="List the keys of a recipe.")

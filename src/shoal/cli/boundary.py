@@ -16,8 +16,8 @@ from typing import TextIO
 
 import click
 
+from shoal.cli.commands import app
 from shoal.cli.output import GONE
-from shoal.cli.sweep_commands import app  # with its commands beside those of `cli.app`
 from shoal.errors import ShoalError
 from shoal.pages.formats import clean
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shoal.errors import InputError, nearest
+from shoal.errors import InputError, nearest, unknown
 from shoal.store import Summary
 
 NUMBERS = ("steps", "total_steps", "seed", "seconds")
@@ -65,6 +65,8 @@ def parse(text: str) -> Condition:
 
 def check(keys: Collection[str], runs: Sequence[Summary], option: str) -> None:
     """Raise InputError for a key that no run has a value of, with the nearest that one has."""
+    if all(key in NUMBERS or key in TEXTS for key in keys):
+        return
     metrics = {metric for run in runs for metric in run.metrics}
     known = {*NUMBERS, *TEXTS, *metrics}
     for key in keys:
@@ -72,6 +74,14 @@ def check(keys: Collection[str], runs: Sequence[Summary], option: str) -> None:
             close = nearest(key, known)
             hint = f"did you mean {close}? " if close else ""
             raise InputError(f"{option} {key!r}: no run has it; {hint}There are: {', '.join(sorted(known))}.")
+
+
+def check_tags(tags: Sequence[str], runs: Sequence[Summary]) -> None:
+    """Raise InputError for a tag that no run has, with the nearest that one has."""
+    known = {tag for run in runs for tag in run.tags}
+    for tag in tags:
+        if runs and tag not in known:
+            raise InputError(unknown("tag", tag, sorted(known)) if known else f"--tag {tag!r}: no run has any tag yet.")
 
 
 def ordered(runs: Sequence[Summary], key: str, *, falling: bool) -> list[Summary]:

@@ -20,7 +20,7 @@ POLL_SECONDS = 0.25
 def run(name: str, *, runs: Path, follow: bool, lines: int | None) -> int:
     """Print the log; return the exit code."""
     folder = resolve(runs, name)
-    record.check_files(folder)
+    record.check_files(folder.log, folder.lock)
     with _open(folder, wait=follow) as log:
         _print(log if lines is None else deque(log, maxlen=lines))
         if follow:

@@ -107,18 +107,19 @@ def _grid(grid: Grid) -> list[str]:
 def _aligned(rows: Sequence[Sequence[str]], *, right: Iterable[int]) -> list[str]:
     if not rows:
         return []
-    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
-    return [
-        GAP.join(
-            _pad(cell, size, index in right) for index, (cell, size) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    columns = [_padded(column, index in right) for index, column in enumerate(zip(*rows, strict=True))]
+    return [GAP.join(row).rstrip() for row in zip(*columns, strict=True)]
+
+
+def _padded(cells: Sequence[str], right: bool) -> list[str]:
+    if all(map(str.isascii, cells)):
+        size = max(map(len, cells))
+        return [cell.rjust(size) if right else cell.ljust(size) for cell in cells]
+    size = max(map(width, cells))
+    return [_pad(cell, size, right) for cell in cells]
 
 
 def _pad(text: str, size: int, right: bool) -> str:
-    if text.isascii():
-        return text.rjust(size) if right else text.ljust(size)
     space = " " * (size - width(text))
     return space + text if right else text + space
 

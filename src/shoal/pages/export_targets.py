@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -44,13 +44,14 @@ class Targets:
         if not self.wanted:
             raise InputError(
                 "there is nothing to export: expected at least one of --weights FILE.safetensors, --onnx FILE.onnx, "
-                "--history FILE.csv (or FILE.parquet) and --tensorboard DIR."
+                "--history FILE.csv (or FILE.parquet) and --tensorboard DIR of one run; of many, --table FILE.csv, "
+                "--histories FILE.csv (or FILE.parquet) and --hiplot FILE.csv."
             )
         for form, path in self.wanted.items():
             if form == "tensorboard":
                 _check_folder(path, force)
             else:
-                _check_file(form, path, force)
+                check_file(form, path, SUFFIXES[form], force=force)
 
 
 @contextmanager
@@ -63,8 +64,8 @@ def written(path: Path) -> Generator[Path]:
         raise ExportError(f"cannot write {path}: {error.strerror or error}. Nothing of it was left there.") from error
 
 
-def _check_file(form: str, path: Path, force: bool) -> None:
-    endings = SUFFIXES[form]
+def check_file(form: str, path: Path, endings: Sequence[str], *, force: bool) -> None:
+    """Raise InputError where a file of this form cannot be written to `path`, or would be overwritten."""
     if path.suffix not in endings:
         fitting = " or ".join(str(path.with_suffix(ending)) for ending in endings) if path.name else endings[0]
         raise InputError(f"{form} = {path}: expected a name that ends in {' or '.join(endings)}, such as {fitting}.")

@@ -20,7 +20,10 @@ def clean(text: object, *, keep: str = "") -> str:
     >>> clean("\x1b[31mred")
     '\\x1b[31mred'
     """
-    return _ACTIVE.sub(lambda found: found[0] if found[0] in keep else _code(found[0]), str(text))
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return _ACTIVE.sub(lambda found: found[0] if found[0] in keep else _code(found[0]), text)
 
 
 def _code(character: str) -> str:
@@ -123,6 +126,6 @@ def when(moment: str | None) -> str:
     if moment is None:
         return NOTHING
     try:
-        return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+        return datetime.fromisoformat(moment).astimezone().isoformat(" ", "minutes")[:16]
     except (ValueError, OverflowError, TypeError):
         return clean(moment)

@@ -1,4 +1,4 @@
-"""A run's history as a table for other programs: CSV or Parquet, one row a record, one column a metric.
+"""Tables for other programs, as CSV or Parquet; a run's history is one, with a row a record and a column a metric.
 
 Reads the run's folder only. In CSV, text that a spreadsheet would take for a formula is quoted with an apostrophe.
 """
@@ -28,7 +28,11 @@ def write_history(folder: RunFolder, path: Path) -> None:
     rows, _ = read_journal(folder.history)
     if not rows:
         raise StoreError(f"{folder.label} has no history yet: train it first.")
-    table = columns(rows)
+    write_table(columns(rows), path)
+
+
+def write_table(table: Mapping[str, Sequence[Any]], path: Path) -> None:
+    """Write columns of one length to `path`, as its ending says; raises ExportError where it cannot be written."""
     with written(path) as temporary:
         if path.suffix == ".parquet":
             _write_parquet(table, temporary)
@@ -83,8 +87,10 @@ def _write_parquet(table: Mapping[str, Sequence[Any]], path: Path) -> None:
 
 
 def _array(arrow: Any, values: Sequence[Any]) -> Any:
-    """Whole numbers, or numbers; a journal that was edited may hold anything, which becomes text."""
+    """Whole numbers, numbers, or yes and no; a column of anything else, or of several kinds, becomes text."""
     kinds: set[type] = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return arrow.array(values, arrow.bool_())
     if kinds <= {int, float}:
         return arrow.array(values, arrow.int64() if kinds == {int} else arrow.float64())
     return arrow.array([None if value is None else _text(value) for value in values], arrow.string())

@@ -26,7 +26,7 @@ from shoal.pages.splits import split_of, splits_of, title
 from shoal.pages.statuses import advice, status
 from shoal.pages.tables import grid
 from shoal.pages.which_weights import weights_in_words
-from shoal.store import RunFolder, latest, read_journal, record
+from shoal.store import RunFolder, latest, notes, read_journal, record
 
 MOST_CHARTS = 10
 LOG_LINES, LOG_CHARACTERS = 200, 30_000
@@ -61,7 +61,15 @@ def _head(folder: RunFolder, known: Mapping[str, Any], word: str) -> Html:
     time = f"in {formats.duration(real(known.get('seconds')))}" if real(known.get("seconds")) is not None else None
     said = [tag("span", cell.text, class_=f"status {word}"), *(part for part in (steps, time) if part)]
     spaced = [piece for part in said for piece in (part, " ")]
-    return tag("header", tag("h1", title), tag("p", spaced), _result(known, folder))
+    return tag("header", tag("h1", title), tag("p", spaced), _notes(folder), _result(known, folder))
+
+
+def _notes(folder: RunFolder) -> Content:
+    """What people said of the run."""
+    said = notes.of(folder)
+    tags = [part for name in said.tags for part in (tag("code", name), " ")]
+    lines = [tag("p", line) for line in said.note.splitlines() if line.strip()]
+    return [tag("p", "Tags: ", tags) if tags else None, *lines]
 
 
 def _result(known: Mapping[str, Any], folder: RunFolder) -> Content:

@@ -18,7 +18,7 @@ from shoal.pages.series import points
 from shoal.pages.splits import split_of
 from shoal.pages.statuses import advice, status
 from shoal.pages.which_weights import weights_in_words
-from shoal.store import RunFolder, latest, read_journal, record
+from shoal.store import RunFolder, latest, notes, read_journal, record
 
 DRAWN = (
     "train.loss",
@@ -52,11 +52,14 @@ def run_page(folder: RunFolder, *, columns: int = 60) -> list[Block]:
 
 def _head(folder: RunFolder, known: Record) -> list[Block]:
     word = record.status(folder, dict(known))
+    said = notes.of(folder)
     command = formats.clean(_inner(known, "provenance").get("command") or "shoal train")
     rows = [
         ("status", status(word)),
         ("reason", formats.clean(known.get("reason") or "", keep="\n")),
         ("next", advice(word, folder=formats.clean(folder.path), command=command)),
+        ("tags", formats.clean(", ".join(said.tags))),
+        ("note", formats.clean(notes.problem(folder) or said.note, keep="\n")),
         ("folder", formats.clean(folder.path)),
         ("name", formats.clean(known.get("name") or "")),
         ("signature", formats.clean(known.get("signature") or "")),

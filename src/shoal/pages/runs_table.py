@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from shoal.pages import formats
-from shoal.pages.blocks import Cell, Column, Grid, text_of
+from shoal.pages.blocks import Cell, Column, Grid
 from shoal.pages.splits import AVERAGED, is_averaged
 from shoal.pages.statuses import status
 from shoal.store import Summary
@@ -21,10 +21,12 @@ def runs_grid(runs: Sequence[Summary], metrics: Sequence[str], *, now: datetime 
     """
     columns = [Column("status"), Column("run"), Column("steps", right=True)]
     columns += [Column(formats.clean(m), right=True, named=True, spare=is_averaged(m)) for m in metrics]
-    columns += [Column("started"), Column("reason", spare=True)]
+    columns.append(Column("started"))
     rows = [_row(run, metrics, now) for run in runs]
-    if not any(text_of(row[-1]) for row in rows):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    for title, texts in (("tags", [_tags(run) for run in runs]), ("reason", [_reason(run) for run in runs])):
+        if any(texts):
+            columns.append(Column(title, spare=True))
+            rows = [[*row, text] for row, text in zip(rows, texts, strict=True)]
     return Grid(columns, rows, header=False)
 
 
@@ -49,15 +51,21 @@ def _rank(name: str) -> tuple[bool, bool, str]:
 
 
 def _row(run: Summary, metrics: Sequence[str], now: datetime | None) -> list[str | Cell]:
-    reason = "" if run.status == "finished" else (run.reason or "").strip().split("\n")[0]
     return [
         status(run.status),
         formats.clean(run.label),
         _steps(run),
         *(formats.number(run.metrics.get(metric)) for metric in metrics),
         formats.ago(run.started, now) if now else formats.when(run.started),
-        formats.clean(reason),
     ]
+
+
+def _tags(run: Summary) -> str:
+    return formats.clean(",".join(run.tags))
+
+
+def _reason(run: Summary) -> str:
+    return "" if run.status == "finished" else formats.clean((run.reason or "").strip().split("\n")[0])
 
 
 def _steps(run: Summary) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from shoal.pages import formats
 from shoal.pages.blocks import Cell
 
@@ -16,6 +18,7 @@ SYMBOLS = {
 }
 
 
+@lru_cache
 def status(word: str) -> Cell:
     """Return the status as a cell."""
     symbol, style = SYMBOLS.get(word, ("?", "red"))

@@ -7,25 +7,24 @@ that a person renamed answers through its record. Nothing here follows a link ou
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import shutil
-import threading
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from shoal import files
 from shoal.errors import LiveRunError, StoreError
 from shoal.store import lock, record
-from shoal.store.layout import EXPERIMENT, FILES, PREFIX, SEED, SIGNATURE, RunFolder, RunId
+from shoal.store.layout import EXPERIMENT, FILES, OURS, PREFIX, SEED, SIGNATURE, RunFolder, RunId
 
 HALF_WRITTEN = re.compile(r"\.((?P<file>.+)\.tmp-\d+|probe-.+)")
 """What `files` writes on the way to a whole file, and to find out whether it can."""
 BESIDE = re.compile(r"(?P<file>.+)\.(torn|aside-\d+)")
 """What was cut from a file, and files as they were found that were no longer what a training wrote."""
-_creating = threading.Lock()
+NOTES = ".notes.json."
+"""How what is half-written begins that the holder of the run's lock did not write: anybody may tag a live run."""
 
 
 def find(runs: Path, signature: str, seed: int) -> RunFolder | None:
@@ -58,7 +57,7 @@ def create(runs: Path, run: RunId) -> RunFolder:
 def open_runs(runs: Path) -> None:
     """Make the runs folder where there is none; one that is empty will ignore itself in git."""
     runs.mkdir(parents=True, exist_ok=True)
-    if not any(runs.iterdir()):
+    if all(path.name in OURS for path in runs.iterdir()):
         _keep_out_of_git(runs)
 
 
@@ -88,7 +87,7 @@ def set_aside(folder: RunFolder) -> Path:
 def sweep(folder: RunFolder) -> None:
     """Remove what a process that was killed left half-written; for the holder of the run's lock."""
     for path in [*folder.path.glob(".*"), *folder.samples.glob(".*.tmp-*")]:
-        if path.parent == folder.samples or _is_half_written(path):
+        if path.parent == folder.samples or (_is_half_written(path) and not path.name.startswith(NOTES)):
             path.unlink(missing_ok=True)
 
 
@@ -231,16 +230,9 @@ def _inside(runs: Path, folder: RunFolder) -> RunFolder:
     return folder
 
 
-@contextmanager
-def one_at_a_time(runs: Path) -> Generator[None]:
+def one_at_a_time(runs: Path) -> AbstractContextManager[None]:
     """Among threads and processes: two that make one experiment under two names would make two folders of it."""
-    with _creating:
-        handle = os.open(runs / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+    return files.locked(runs / ".lock")
 
 
 def _keep_out_of_git(runs: Path) -> None:

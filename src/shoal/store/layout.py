@@ -17,12 +17,18 @@ EXPERIMENT = re.compile(r"(?P<name>.+)-(?P<prefix>[0-9a-f]{12,32})")
 SEED = re.compile(r"seed-(?P<seed>0|[1-9][0-9]*)")
 SET_ASIDE = re.compile(rf"{SEED.pattern}\.aside-[1-9][0-9]*")
 
+INDEX = ".index.json"
+OURS = frozenset({INDEX, ".lock", ".sweeps"})
+"""What may lie in a runs folder beside the runs."""
+
 FILES = frozenset(
     {
         "checkpoints",
         "code.patch",
         "history.jsonl",
         "lock",
+        "notes.json",
+        "notes.lock",
         "recipe.yaml",
         "reserve",
         "run.json",
@@ -104,6 +110,11 @@ class RunFolder:
     def tensorboard(self) -> Path:
         """The folder of event files: a copy of the history, and what else TensorBoard shows."""
         return self.path / "tensorboard"
+
+    @property
+    def notes(self) -> Path:
+        """Tags and a note that people gave the run."""
+        return self.path / "notes.json"
 
     @property
     def log(self) -> Path:

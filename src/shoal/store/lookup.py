@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from shoal.errors import StoreError, nearest
-from shoal.store.catalog import Summary, folders_in, summary_of
+from shoal.store.catalog import Summary, every_summary
 from shoal.store.folder import is_run
 from shoal.store.layout import SEED, RunFolder
 
@@ -26,7 +26,7 @@ def resolve(runs: Path, text: str, *, leave_out: Callable[[RunFolder], bool] | N
     if at_path := _at_path(text):
         return at_path
     experiment, _, seed = text.strip("/").partition("/")
-    every = [summary for folder in folders_in(runs) if (summary := summary_of(folder))]
+    every = every_summary(runs)
     chosen = _matching(every, experiment, seed)
     if not seed:
         chosen = [run for run in chosen if SEED.fullmatch(run.folder.path.name)]
@@ -47,7 +47,7 @@ def resolve_experiment(runs: Path, text: str) -> list[RunFolder]:
     if at_path := _all_at_path(text):
         return at_path
     word, _, seed = text.strip("/").partition("/")
-    every = [summary for folder in folders_in(runs) if (summary := summary_of(folder))]
+    every = every_summary(runs)
     chosen = [run for run in _matching(every, word, seed) if seed or SEED.fullmatch(run.folder.path.name)]
     if not chosen:
         raise StoreError(_unknown(runs, text, every))
@@ -112,10 +112,19 @@ def _unknown(runs: Path, text: str, known: Sequence[Summary]) -> str:
     close = nearest(text, words)
     hint = f"did you mean {close!r}? " if close else ""
     many = f"{len(known):,} run{'s' * (len(known) > 1)}"
+    if _is_folder(text):
+        hint = "there is such a folder, and it is not a run's, for it has no run.json. "
     return (
         f"no run {_short(text)!r} in {str(runs)!r} ({many}): {hint}A run is named by its folder, its label, "
         "its name or four or more digits of its signature; 'shoal ls' lists them."
     )
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return "/" in text.strip("/") and Path(text).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _short(text: str) -> str:

@@ -11,11 +11,12 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 from shoal import files
 from shoal.errors import StoreError, other_format
-from shoal.store import lock
+from shoal.store import lock, notes
 from shoal.store.layout import SEED, RunFolder
 
 FORMAT = 1
@@ -28,8 +29,13 @@ RESERVE_BYTES = 1 << 16
 
 def read(folder: RunFolder) -> dict[str, Any]:
     """Return the record, {} where there is none yet; raises StoreError for one that is damaged or too new."""
-    path = folder.record
-    check_files(folder)
+    check_files(folder.recipe, folder.history, folder.timing, folder.log, folder.lock)
+    return read_file(folder.record)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Return the record in a file, whatever the files beside it are."""
+    check_files(path)
     try:
         with path.open("rb") as file:
             content = file.read()
@@ -40,9 +46,9 @@ def read(folder: RunFolder) -> dict[str, Any]:
     return parse(content, str(path))
 
 
-def check_files(folder: RunFolder) -> None:
+def check_files(*paths: Path) -> None:
     """Raise StoreError for a folder, a pipe or a device where a file should be: a pipe would be waited for."""
-    for path in (folder.record, folder.recipe, folder.history, folder.timing, folder.log, folder.lock):
+    for path in paths:
         with suppress(OSError):
             if not stat.S_ISREG(path.stat().st_mode):
                 raise StoreError(f"{str(path)!r} is a folder, a pipe or a device, not a file. Move it away.")
@@ -132,9 +138,9 @@ def status(folder: RunFolder, record: dict[str, Any] | None = None) -> str:
 
 
 def result(folder: RunFolder, record: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the run as `--json` prints it: run, signature, seed, status, folder, steps, metrics."""
+    """Return the run as `--json` prints it: run, signature, seed, status, folder, steps, metrics; tags and a note."""
     record = read(folder) if record is None else record
-    named = SEED.match(folder.path.name)
+    named, said = SEED.match(folder.path.name), notes.of(folder)
     return {
         "run": folder.label,
         "signature": record.get("signature"),
@@ -143,6 +149,7 @@ def result(folder: RunFolder, record: dict[str, Any] | None = None) -> dict[str,
         "folder": str(folder.path),
         "steps": record.get("steps", 0),
         "metrics": record.get("metrics") or {},
+        **notes.shown(said.tags, said.note),
     }
 
 
