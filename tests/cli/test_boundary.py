@@ -14,9 +14,10 @@ import pytest
 from tests.synthetic import holder, make_run
 
 from shoal.cli import show
+from shoal.cli.app import ORDER
 from shoal.errors import NonFiniteError
 
-COMMANDS = ["train", "ls", "show", "logs", "test", "rm", "schema"]
+COMMANDS = ORDER
 
 
 def raising(error: BaseException) -> Callable[..., Any]:

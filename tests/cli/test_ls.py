@@ -228,7 +228,7 @@ def test_a_folder_that_is_no_run_is_ignored_and_named_where_it_is_asked_for(shoa
     for words in (["show"], ["tag"], ["note"], ["rm", "--yes"], ["export", "--history", "h.csv"]):
         answer = shoal(words[0], "runs/plots", *words[1:])
         assert (answer.code, answer.out) == (2, "")
-        assert "no run 'runs/plots' in 'runs' (1 runs): there is such a folder, and it is not a run's" in answer.err
+        assert "no run 'runs/plots' in 'runs' (1 run): there is such a folder, and it is not a run's" in answer.err
     assert (runs / "plots").is_dir()
 
 

@@ -15,6 +15,12 @@ import shoal
 from shoal.cli import options
 from shoal.errors import unknown
 
+ORDER = (
+    *("train", "sweep", "extend", "ls", "show", "attach", "logs", "cancel", "test", "predict", "compare", "report"),
+    *("export", "tag", "note", "verify", "migrate", "rm", "graph", "schema"),
+)
+"""How help lists the commands: training, looking, using, keeping."""
+
 
 class Commands(click.Group):
     """A group that knows what a misspelt command was meant to be."""
@@ -28,7 +34,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return sorted(self.commands, key=ORDER.index)
 
 
 @click.group(
