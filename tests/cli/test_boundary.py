@@ -123,6 +123,7 @@ def test_settings_and_options_stand_in_any_order(shoal: Any, monkeypatch: pytest
         "config_dir": None,
         "modules": ["a", "b"],
         "again": True,
+        "detach": False,
         "json": True,
         "verbose": 2,
     }
