@@ -26,6 +26,7 @@ from shoal.assembly.trained import blank_inputs, recipe_of, trained_model
 from shoal.datasets import Batch
 from shoal.errors import ExportError, ShoalError
 from shoal.pages.board_files import PROJECTOR, PROJECTOR_CONFIG
+from shoal.recipe.flat import hyperparameters
 from shoal.store import RunFolder, record
 
 PICTURES, SIDE = 64, 128
@@ -39,9 +40,9 @@ def write_board(target: Path, folder: RunFolder, objects: Objects, say: Say) -> 
 
     Raises StoreError for a run that was never started, and OSError where the disk refuses.
     """
-    recipe = recipe_of(folder)
+    values = hyperparameters(recipe_of(folder))
     remove(target)
-    with closing(rewrite(target, folder, recipe)) as events:
+    with closing(rewrite(target, folder, values)) as events:
         complete(events, folder, _workshop(folder, objects, say), objects, say)
 
 

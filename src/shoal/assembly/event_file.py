@@ -24,8 +24,6 @@ from tensorboard.summary.writer.record_writer import RecordWriter  # pyright: ig
 from shoal.pages.board_files import EVENTS, SUFFIX, event_files
 from shoal.pages.formats import clean
 from shoal.pages.splits import split_of
-from shoal.recipe import Recipe
-from shoal.recipe.flat import hyperparameters
 from shoal.store import RunFolder, read_journal, record
 
 SUCCESS = 1
@@ -113,16 +111,16 @@ class EventFile:
         self._writer.write(event.SerializeToString())
 
 
-def rewrite(target: Path, folder: RunFolder, recipe: Recipe) -> EventFile:
-    """Write a run's history and hyperparameters to a new event file in `target`, take away those before, return it.
+def rewrite(target: Path, folder: RunFolder, values: Mapping[str, Any]) -> EventFile:
+    """Write a run's history and hyperparameters (`values`, under dotted keys) to a new event file in `target`.
 
-    The new one is whole before the old ones go. It stays open for what is to come.
+    The new one is whole before those that were there are taken away. It is returned, open for what is to come.
     """
     events = EventFile(target)
     try:
         facts = record.read(folder)
         started = _seconds(facts.get("started"))
-        events.hyperparameters(hyperparameters(recipe), name=folder.label, started=started)
+        events.hyperparameters(values, name=folder.label, started=started)
         for row, wall_time in _history(folder, started):
             events.row(row, wall_time)
         events.flush()
