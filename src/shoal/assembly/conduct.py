@@ -18,7 +18,7 @@ import torch
 from shoal.assembly import samples
 from shoal.assembly.attempt import begun, claimed, finished
 from shoal.assembly.build import Workshop
-from shoal.assembly.copies import Copies
+from shoal.assembly.copies import Copies, check_copies
 from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.ending import failed, now, stopped
@@ -68,6 +68,7 @@ def conduct(
     raised, once `run.json` says so. A run that was asked to stop returns with the status 'stopped'.
     """
     refuse_ranks()
+    check_copies(recipe.log)
     pulse = Pulse()
     keep_heap()
     with preserved(), threads_kept(), gradients(), determinism(recipe.deterministic):

@@ -30,6 +30,7 @@ FILES = frozenset(
         "tensorboard",
         "timing.jsonl",
         "train.log",
+        "wandb",
     }
 )
 """What may lie in a run's folder."""
@@ -104,6 +105,11 @@ class RunFolder:
     def tensorboard(self) -> Path:
         """The folder of event files: a copy of the history, and what else TensorBoard shows."""
         return self.path / "tensorboard"
+
+    @property
+    def wandb(self) -> Path:
+        """The folder of a copy for Weights & Biases."""
+        return self.path / "wandb"
 
     @property
     def log(self) -> Path:
