@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shoal.api import Metric, Run, Task, dataset, load, model, optimizer, runs, task, text, train
+    from shoal.api import Metric, Run, Task, dataset, load, model, open_run, optimizer, runs, task, text, train
     from shoal.errors import ShoalError
     from shoal.recipe import Recipe
 
@@ -29,6 +29,7 @@ __all__ = [
     "dataset",
     "load",
     "model",
+    "open_run",
     "optimizer",
     "runs",
     "task",

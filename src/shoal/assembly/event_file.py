@@ -16,7 +16,7 @@ from datetime import datetime
 from importlib import import_module
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tensorboard.plugins.hparams import metadata  # pyright: ignore[reportMissingTypeStubs]
 from tensorboard.summary.writer.record_writer import RecordWriter  # pyright: ignore[reportMissingTypeStubs]
@@ -133,6 +133,18 @@ def rewrite(target: Path, folder: RunFolder, values: Mapping[str, Any]) -> Event
         events.path.unlink(missing_ok=True)
         raise
     return events
+
+
+def conclude(events: EventFile, folder: RunFolder) -> int:
+    """Write a run's final metrics, and whether it ended well; return the step that they are of."""
+    facts = record.read(folder)
+    step, metrics = int(facts.get("steps") or 0), cast("dict[str, float]", facts.get("metrics") or {})
+    final = [Summary.Value(tag=f"final/{name}", simple_value=finite(value)) for name, value in metrics.items()]
+    events.summary(final, step=step)
+    if facts.get("status") == "finished":
+        events.finished(at=time.time())
+    events.flush()
+    return step
 
 
 def _history(folder: RunFolder, started: float) -> Iterator[tuple[Mapping[str, Any], float]]:

@@ -155,7 +155,7 @@ class RunRecorder:
     def rows(self, rows: Sequence[Row]) -> None:
         """Append a row of history and its time, and show it."""
         for row in rows:
-            line = {"step": row.step, "epoch": row.epoch, **row.metrics}
+            line = {"step": row.step, **({} if row.epoch is None else {"epoch": row.epoch}), **row.metrics}
             timed = self._timed(row.step)
             with writing(self.folder):
                 self.history.append(line)

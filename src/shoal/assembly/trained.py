@@ -9,6 +9,7 @@ from torch import nn
 
 from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
+from shoal.assembly.program import refuse_program
 from shoal.assembly.weights import weights_of
 from shoal.datasets import Normalisation
 from shoal.errors import RecipeError, StoreError
@@ -19,7 +20,8 @@ from shoal.training.weights import load_weights
 
 
 def recipe_of(folder: RunFolder) -> Recipe:
-    """Return the recipe that a run was trained with."""
+    """Return the recipe that a run was trained with; raises StoreError where a program of the user's trained it."""
+    refuse_program(folder)
     try:
         return from_yaml(folder.recipe.read_bytes())
     except FileNotFoundError as error:

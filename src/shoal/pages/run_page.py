@@ -55,7 +55,7 @@ def _head(folder: RunFolder, known: Record) -> list[Block]:
     rows = [
         ("status", status(word)),
         ("reason", formats.clean(known.get("reason") or "", keep="\n")),
-        ("next", advice(word, folder=formats.clean(folder.path), command=command)),
+        ("next", advice(word, folder=formats.clean(folder.path), command=command, by_hand="program" in known)),
         ("folder", formats.clean(folder.path)),
         ("name", formats.clean(known.get("name") or "")),
         ("signature", formats.clean(known.get("signature") or "")),
