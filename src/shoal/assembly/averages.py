@@ -1,6 +1,6 @@
 """Running averages of what a program measures, for the next row of its history; their state is saved with it.
 
-Sums stay on the device that the values are on: nothing waits for it before a row is written.
+Sums of what is on a GPU stay there: nothing waits for it before a row is written.
 """
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ class Averages:
 
 
 def _wide(value: Any) -> Any:
-    """A value as it is summed: in float64, where the device has that."""
-    if not isinstance(value, Tensor):
+    """A value as it is summed: in float64, where the device has that; off the CPU nobody waits for it."""
+    if not isinstance(value, Tensor) or value.device.type == "cpu":
         return float(value)
-    value = value.detach()
     return value.float() if value.device.type == "mps" else value.to(torch.float64)
