@@ -78,10 +78,13 @@ def two(x: int) -> int:
 
 
 def test_the_source_of_functions_is_identity_where_that_is_asked_for(tmp_path: Path) -> None:
-    def made(*things: Any) -> str:
-        with shoal.open_run({}, program="x", runs=tmp_path, identity_of=things, quiet=True) as run:
+    def made(*things: Any, program: str = "x") -> str:
+        with shoal.open_run({}, program=program, runs=tmp_path, identity_of=things, quiet=True) as run:
+            said = "the source of the functions changed since x-" in log(run)
+            assert said == (program == "x" and len(list(tmp_path.glob("x-*"))) > 1), "told where it is the one change"
             return run.signature
 
+    made(two, program="y")
     assert len({made(), made(one), made(two), made(one, two)}) == 4
     assert made(two, one) == made(one, two)
     with pytest.raises(RecipeError, match="identity_of: a lambda has no name"):

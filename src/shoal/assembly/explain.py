@@ -35,7 +35,8 @@ def changes_since(runs: Path, identity: Mapping[str, Any], seed: int, *, path: s
         changed = _changed(cast(Digests, before.get("digests") or {}), now)
         if "dataset" in changed and (known.get("data") or {}).get("path") != path:
             continue  # other data were named
-        if changed and not MEANT & set(changed) and before.get("recipe") == identity["recipe"]:
+        alike = all(before.get(key) == identity.get(key) for key in ("recipe", "program"))
+        if changed and not MEANT & set(changed) and alike:
             what = " and ".join(NAMES.get(key, f"the source of the {key}") for key in changed)
             found.append((str(known.get("started")), f"{what} changed since {folder.label}: this is another run."))
     return max(found)[1] if found else None
