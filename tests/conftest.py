@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_sessionstart() -> None:
-    """Give torch one thread, whatever the environment says."""
+    """Hear Ctrl-C, whatever has started the tests; give torch one thread, whatever the environment says."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         import torch
     except ImportError:

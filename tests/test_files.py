@@ -84,10 +84,29 @@ def test_the_checksum_of_a_file(tmp_path: Path) -> None:
     assert files.sha256_file(tmp_path / "x") == hashlib.sha256(b"abc" * 1000).hexdigest()
 
 
+def test_sizes_round_to_the_next_unit() -> None:
+    assert [files.size(n) for n in (0, 999, 1000, 999_999, 2**50)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "1.0 MB",
+        "1,125.9 TB",
+    ]
+
+
 def test_a_folder_is_made_and_left_empty(tmp_path: Path) -> None:
     folder = files.writable_folder(tmp_path / "a" / "b")
     assert folder.is_dir()
     assert not list(folder.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place that takes no new folders")
+@pytest.mark.parametrize("below", ["x", "x/runs"])
+def test_a_place_that_takes_no_folders_is_named(below: str) -> None:
+    with pytest.raises(
+        StoreError, match=rf"cannot make the folder '/proc/{below}': '/proc' takes no new folders \(.*--runs DIR"
+    ):
+        files.writable_folder(Path("/proc") / below)
 
 
 @pytest.mark.parametrize("below", ["", "/runs", "/deep/er"])
@@ -98,7 +117,7 @@ def test_a_file_in_the_way_is_named(tmp_path: Path, below: str) -> None:
 
 
 def test_a_disk_with_too_little_room_is_said_with_both_numbers(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"has [\d.]+ MB free and this run needs about 1000000000000\.0 MB"):
+    with pytest.raises(StoreError, match=r"has [\d.]+ [kMGT]?B free and this run needs about 1,000,000\.0 TB"):
         files.writable_folder(tmp_path, needed_bytes=10**18)
 
 
@@ -125,7 +144,7 @@ def test_what_replaces_a_file_is_whole_or_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (errno.ENOSPC, r"Its disk has [\d.]+ MB free: make room there"),
+        (errno.ENOSPC, r"Its disk has [\d.]+ [kMGT]?B free: make room there"),
         (errno.EROFS, "it is read-only for this user"),
         (errno.EFBIG, r"files may not become that large .*\(ulimit -f\)"),
         (errno.ENOENT, "it is not there any more .*removed or renamed"),

@@ -58,6 +58,19 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+def set_beside(path: Path) -> Path:
+    """Copy a file to `<name>.aside-1`, or the next number that is free, and return the copy.
+
+    A copy that has the same bytes already is the one: what is interrupted and done again makes no second.
+    """
+    content, number = path.read_bytes(), 1
+    while (beside := path.with_name(f"{path.name}.aside-{number}")).exists() and beside.read_bytes() != content:
+        number += 1
+    if not beside.exists():
+        write_atomic(beside, content)
+    return beside
+
+
 @contextmanager
 def replacing(path: Path) -> Generator[Path]:
     """Yield a path beside `path` to write to; when the block ends well it becomes `path`, else nothing of it stays."""
@@ -95,6 +108,22 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def size(count_bytes: int) -> str:
+    """Return a number of bytes.
+
+    >>> [size(v) for v in (512, 1_250_000, 3_000_000_000)]
+    ['512 B', '1.2 MB', '3.0 GB']
+    """
+    if count_bytes < 1000:
+        return f"{count_bytes} B"
+    value, units = count_bytes / 1000, ("kB", "MB", "GB")
+    for unit in units:
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"
+
+
 def expanded(path: str | Path) -> Path:
     """Return a path with the home folder in place of its `~`; raises InputError for what can be no path."""
     try:
@@ -120,7 +149,7 @@ def writable_folder(folder: Path, *, needed_bytes: int = 1_000_000) -> Path:
     Raises StoreError that names the folder and the cause: its parent is a file, it is read-only, its disk is full.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
             probe.write(b"\0" * 4096)
             probe.flush()
@@ -130,10 +159,22 @@ def writable_folder(folder: Path, *, needed_bytes: int = 1_000_000) -> Path:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise StoreError(
-            f"the disk of {str(folder)!r} has {free / 1e6:.1f} MB free and this run needs about "
-            f"{needed_bytes / 1e6:.1f} MB: make room, or choose another disk with --runs DIR."
+            f"the disk of {str(folder)!r} has {size(free)} free and this run needs about {size(needed_bytes)}: make "
+            "room, or choose another disk with --runs DIR."
         )
     return folder
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it; a place such as /proc takes none, and says that something is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        there = next(place for place in folder.absolute().parents if place.exists())
+        raise StoreError(
+            f"cannot make the folder {str(folder)!r}: {str(there)!r} takes no new folders ({error.strerror}). Choose "
+            "another with --runs DIR."
+        ) from error
 
 
 def why(error: OSError, folder: Path) -> str:
@@ -150,7 +191,7 @@ def why(error: OSError, folder: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
         free = shutil.disk_usage(there).free
-        room = f"Its disk has {free / 1e6:.1f} MB free: make room there, or choose another with --runs DIR."
+        room = f"Its disk has {size(free)} free: make room there, or choose another with --runs DIR."
         return f"{error.strerror}. {room}"
     if error.errno == errno.EFBIG:
         return f"files may not become that large ({error.strerror}). Raise the limit (ulimit -f), or that of the disk."

@@ -86,7 +86,8 @@ def batch_of(row: int, epoch: int = 0) -> tuple[int, list[int]]:
 
 BATCH, ROWS = batch_of(MARKED)
 STEP = BATCH + 1
-ON = f"batch {STEP} of epoch 1: examples {', '.join(map(str, ROWS[:5]))} and 3 more of train."
+ON = f"batch {STEP} of epoch 1: examples {', '.join(map(str, ROWS[:5]))} and 3 more of train"
+ALL = "names all 8)."
 NAMED = {"epoch": 1, "batch": STEP, "examples": ROWS, "of": "train", "more": 0}
 
 
@@ -111,7 +112,9 @@ def test_stop_names_the_examples_keeps_the_weights_and_fails_alike_again(
         assert last.name == f"step-{STEP - 1:08}"
         assert all(value.isfinite().all() for value in parameters(run).values())
     assert messages[0] == messages[1]
-    assert messages[0].startswith(f"{what}; its update was not made. It was on {ON} Usually the learning rate")
+    assert messages[0].startswith(
+        f"{what}; its update was not made. It was on {ON} (bad_step in run.json {ALL} Usually the learning rate"
+    )
     assert states[0] == states[1]
     before = train(tmp_path / "before", kind, accumulate=accumulate, budget__epochs=(STEP - 1) / PER_EPOCH)
     assert same(run, before)
@@ -142,8 +145,8 @@ def test_skip_leaves_out_one_update_and_says_which(tmp_path: Path, kind: str, ex
     assert run.record["plan"]["execution"] == execution
     assert run.record["skipped_steps"] == {"count": 1, "last": {"step": STEP, **NAMED}}
     log = (run.folder / "train.log").read_text()
-    told = f"1 update left out so far (guard.action=skip), the last at step {STEP}, on {ON.removesuffix('.')}. Look at"
-    assert log.count(told) == 1
+    told = f"1 update left out so far (guard.action=skip), the last at step {STEP}, on {ON} (skipped_steps in run.json"
+    assert log.count(f"{told} {ALL} Look at") == 1
     assert f"1 of {PER_EPOCH} updates were left out (guard.action=skip), the last at step {STEP}" in log
     shares = {row["step"]: row.get("train.skipped", 0) for row in run.history}
     assert {step for step, share in shares.items() if share} == {STEP + STEP % 2}
@@ -260,10 +263,17 @@ def test_a_fresh_run_that_follows_the_decision_ends_with_the_same_bits(tmp_path:
     assert result(tmp_path / "fresh") == result(tmp_path / "whole")
 
 
-def test_examples_that_are_bad_at_any_learning_rate_are_said_to_be(tmp_path: Path) -> None:
-    with pytest.raises(NonFiniteError, match=r"Training had gone back 2 times, as often as it may \(guard\.limit\), "
-                       "and was bad at the same step again: its examples are a likelier cause"):  # fmt: skip
+def test_examples_that_are_bad_at_any_learning_rate_are_said_to_be_and_no_other_cause_is(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError) as raised:
         train(tmp_path, guard__action="rewind", guard__rewind_every=1 / PER_EPOCH, guard__limit=2)
-    record = only(tmp_path).record
+    assert str(raised.value).endswith(
+        f"It was on {ON} (bad_step in run.json {ALL} Training had gone back 2 times, as often as it may (guard.limit), "
+        "with the learning rate multiplied by 0.25 in all. It was bad at that step each time, whatever the learning "
+        "rate was: its examples are the likely cause. Take them out, or leave its update out by guard.action=skip."
+    )
+    record, log = only(tmp_path).record, (only(tmp_path).folder / "train.log").read_text()
+    assert log.count(f"It was on {ON} (guard in run.json {ALL}\n") == 1
+    first = max(each["to"] for each in record["guard"])
+    assert f"By 2 rewinds the learning rate is multiplied by 0.25 in all from step {first} on.\n" in log
     assert [each["batch"] for each in record["guard"]] == [NAMED, NAMED]
     assert {name: record["bad_step"][name] for name in NAMED} == NAMED

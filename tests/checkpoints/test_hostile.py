@@ -199,7 +199,7 @@ def test_a_file_that_is_as_large_as_stated_is_one_sentence_where_there_is_no_mem
     rewrite(folder, lambda manifest: manifest["files"]["engine.pt"].update(size=1 << 40))
     outcome = limited(lambda: newest(checkpoints))
     assert outcome.error == "OutOfMemoryError"
-    assert "step-00000020: there was not enough memory left to load its 1,099,512 MB." in outcome.message
+    assert "step-00000020: there was not enough memory left to load its 1.1 TB." in outcome.message
 
 
 @pytest.mark.parametrize("file", ["engine.pt", "manifest.json"])

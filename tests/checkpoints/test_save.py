@@ -118,7 +118,7 @@ def test_a_disk_that_refuses_leaves_what_was_there(
     message = str(e.value)
     assert f"checkpoint of 2.0 MB to {str(checkpoints)!r}" in message
     assert "Its disk has" in message
-    assert "MB free: make room there, or choose another with --runs DIR" in message
+    assert "B free: make room there, or choose another with --runs DIR" in message
     assert sorted(path.name for path in checkpoints.rglob("*")) == before
     loaded = newest(checkpoints)
     assert loaded is not None
@@ -132,7 +132,7 @@ def test_a_full_disk_is_no_riddle_where_the_folder_cannot_even_be_made(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(CheckpointError, match=r"Its disk has [\d.]+ MB free"):
+    with pytest.raises(CheckpointError, match=r"Its disk has [\d.]+ [kMGT]?B free"):
         save(tmp_path / "not" / "there", 1, {"engine": {}}, {})
 
 

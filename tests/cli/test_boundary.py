@@ -161,6 +161,34 @@ def test_without_stdout_nothing_breaks(tmp_path: Path) -> None:
     assert (answer.returncode, answer.stderr) == (0, "")
 
 
+def test_what_was_closed_goes_nowhere_and_no_file_takes_its_number(tmp_path: Path) -> None:
+    """A file of the run that was opened as number 2 would be written to by whatever complains."""
+    script = "import os, sys; from shoal.cli import main; main(['ls']); file = open(sys.argv[1], 'w'); "
+    script += "file.write(' '.join(os.path.realpath(f'/proc/self/fd/{number}') for number in range(3)))"
+    command = f'"{sys.executable}" -c "{script}" opened <&- >&- 2>&-'
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True, timeout=30)
+    assert (tmp_path / "opened").read_text().split() == ["/dev/null"] * 3
+
+
+@pytest.mark.parametrize(
+    ("words", "unbuffered", "code"),
+    [(["ls"], "", 0), (["ls"], "1", 0), (["verify", "--all"], "", 1)],
+    ids=["ls", "ls without a buffer", "verify finds damage"],
+)
+def test_where_nobody_reads_the_exit_code_is_that_of_what_was_done(
+    words: list[str], unbuffered: str, code: int, tmp_path: Path
+) -> None:
+    make_run(tmp_path / "runs").history.write_text("no row\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "shoal", *words], cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, timeout=30,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered}, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
 def test_a_terminal_that_has_few_characters_gets_the_others_replaced(tmp_path: Path) -> None:
     make_run(tmp_path / "runs")
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

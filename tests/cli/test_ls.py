@@ -151,7 +151,7 @@ def test_a_choice_that_cannot_be_meant_is_refused(shoal: Any, runs: Path, words:
 def test_a_choice_that_leaves_none_says_so(shoal: Any, runs: Path) -> None:
     make_run(runs, metrics={"test.accuracy": 0.5})
     answer = shoal("ls", "--where", "test.accuracy > 0.9")
-    assert (answer.code, answer.out, answer.err) == (0, "", "None of the 1 runs in 'runs' is like that.\n")
+    assert (answer.code, answer.out, answer.err) == (0, "", "The only run in 'runs' is not like that.\n")
 
 
 def test_texts_are_compared_too(shoal: Any, runs: Path) -> None:

@@ -30,7 +30,7 @@ def test_a_run_that_is_not_there_is_bad_input(shoal: Any, runs: Path) -> None:
     for words in (["digts"], ["digts", "--json"]):
         answer = shoal("show", *words)
         assert (answer.code, answer.out) == (2, "")
-        assert answer.err.startswith("shoal: no run 'digts' in 'runs' (1 runs): did you mean 'digits'?")
+        assert answer.err.startswith("shoal: no run 'digts' in 'runs' (1 run): did you mean 'digits'?")
 
 
 def test_a_damaged_record_is_named(shoal: Any, runs: Path) -> None:

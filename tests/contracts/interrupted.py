@@ -49,9 +49,9 @@ class Case:
 @dataclass(frozen=True)
 class Cut:
     """Where an attempt ends, when `at` steps are done: killed before the next step or in the evaluation, or stopped by
-    a signal in the last step."""
+    a signal in the last step or in the midst of the evaluation."""
 
-    how: Literal["killed", "killed evaluating", "stopped"]
+    how: Literal["killed", "killed evaluating", "stopped", "stopped evaluating"]
     at: int
 
 
@@ -76,9 +76,14 @@ def cutting(cut: Cut | None) -> Generator[None]:
         if cut == Cut("stopped", engine.steps):
             os.kill(os.getpid(), signal.SIGTERM)
 
+    def stop(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def cut_evaluate(engine: SoloEngine, *arguments: Any, **keywords: Any) -> Any:
         if cut == Cut("killed evaluating", engine.steps):
             raise Killed
+        if cut == Cut("stopped evaluating", engine.steps):
+            engine.model.register_forward_hook(stop)
         return evaluate(engine, *arguments, **keywords)
 
     SoloEngine.step, SoloEngine.evaluate = cut_step, cut_evaluate

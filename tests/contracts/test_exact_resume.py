@@ -26,6 +26,7 @@ from tests.contracts.test_augmentations import AMOUNTS
 from tests.datasets.pictures import class_folders
 from tests.datasets.test_cifar10 import BINARY, unpacked
 from tests.datasets.test_idx import contents, encoded
+from tests.training.test_extra_state import Remembering
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, IterableDataset
@@ -279,10 +280,13 @@ def cases() -> Iterator[tuple[str, Made]]:
     yield "accumulation", keys(accumulate=4)
     yield "frozen parameters", keys(init__freeze=["output.*"])
 
+    yield "extra state", lambda folder: REMEMBERING
     yield "deterministic", keys(deterministic=True)
     yield "channels last", keys(model="convnet", model__width=2, model__depth=1, channels_last="yes")
 
 
+REMEMBERING = Case({"best.metric": "valid.loss", "evaluate.every": 3}, {"model": Remembering})
+"""What it keeps changes in evaluations too."""
 CASES = dict(cases())
 
 
@@ -378,6 +382,15 @@ POSITIONS: dict[str, tuple[Cut, ...]] = {
 @pytest.mark.parametrize("where", POSITIONS)
 def test_wherever_it_ends_it_is_resumed_to_the_same_bits(where: str, tmp_path: Path) -> None:
     same_bits(tmp_path, RICH, POSITIONS[where])
+
+
+@pytest.mark.parametrize(
+    "route", [(Cut("killed evaluating", 9),), (Cut("stopped evaluating", 9),)], ids=["kill", "stop"]
+)
+def test_what_modules_keep_is_as_it_was_before_an_evaluation_that_is_done_again(
+    route: tuple[Cut, ...], tmp_path: Path
+) -> None:
+    same_bits(tmp_path, REMEMBERING, route)
 
 
 KINDS: dict[str, dict[str, Keys]] = {

@@ -218,6 +218,20 @@ def gzipped(content: bytes, count: int) -> Make:
     return make
 
 
+def gzipped_rows(row: bytes) -> Make:
+    """Rows that unpack to half a gigabyte or more."""
+
+    def make(folder: Path) -> Path:
+        rows = gzip.compress(row * (LARGE // 64 // len(row)), compresslevel=1)
+        with (folder / "a.csv.gz").open("wb") as file:
+            file.write(gzip.compress(b"x,y\n"))
+            for _ in range(128):
+                file.write(rows)
+        return folder / "a.csv.gz"
+
+    return make
+
+
 def text_of_nothing(folder: Path) -> Path:
     (folder / "a.txt").touch()
     os.truncate(folder / "a.txt", 1 << 40)
@@ -226,7 +240,7 @@ def text_of_nothing(folder: Path) -> Path:
 
 BOMBS: dict[str, tuple[type[parts.DatasetPart], Make, str]] = {
     "npz": (parts.Arrays, deflated_npz, r"a\.npz: (x: there is not enough memory|it claims)"),
-    "idx": (parts.Idx, idx_gzip, "not enough memory for the dataset idx"),
+    "idx": (parts.Idx, idx_gzip, r"it claims [\d,.]+ GB of values"),
     "tar, a name": (parts.ImageFolder, long_name, r"the header of a member has more than 1,048,576 bytes"),
     "tar, a member": (parts.ImageFolder, large_member, r"dog/0\.png has 268,435,457 bytes, and a picture of more than"),
     "picture": (parts.ImageFolder, picture_bomb, "decompression bomb|broken picture|not enough memory"),
@@ -239,6 +253,8 @@ BOMBS: dict[str, tuple[type[parts.DatasetPart], Make, str]] = {
     "feather, offsets": (parts.Table, feather_offsets, "not a sound Feather file"),
     "csv, sparse": (parts.Table, sparse_csv, r"a\.csv: it claims [\d,.]+ GB of values"),
     "csv, a line": (parts.Table, gzipped(bytes(1 << 20), LARGE >> 20), "its first line has more than 1,048,576 bytes"),
+    "csv, numbers": (parts.Table, gzipped_rows(b"0,1\n"), r"a\.csv\.gz: its first \d+ MB of text have [\d,]+ values"),
+    "csv, texts": (parts.Table, gzipped_rows(b"x" * 999 + b",1\n"), r"more than the 0\.1 GB of memory hold"),
     "csv, a name": (parts.Table, gzipped(b"x" * 200_000, 1), "not a sound CSV file"),
     "text": (parts.PlainText, text_of_nothing, "not enough memory for the dataset text"),
 }

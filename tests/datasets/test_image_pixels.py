@@ -112,7 +112,7 @@ def test_a_disk_that_is_too_small_is_found_before_anything_is_written(
 ) -> None:
     usage = kept.shutil.disk_usage(out)
     monkeypatch.setattr(kept.shutil, "disk_usage", lambda folder: usage._replace(free=1_000))
-    with pytest.raises(DataError, match=r"needs 0 MB and its disk has 0 MB free"):
+    with pytest.raises(DataError, match=r"needs 4\.6 kB and its disk has 1\.0 kB free"):
         written(out, pets)
     assert list(out.iterdir()) == []
 

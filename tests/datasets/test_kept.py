@@ -130,7 +130,7 @@ def test_a_full_disk_is_found_before_anything_is_written(cache: Path, monkeypatc
     usage = shutil.disk_usage(cache.parent)
     monkeypatch.setattr(room.shutil, "disk_usage", lambda folder: usage._replace(free=100_000_000))
     ensure_space(cache, 30_000_000)
-    message = r"needs 40 MB and its disk has 100 MB free\. Make room, .*dataset\.size.*: SHOAL_CACHE=DIR\."
+    message = r"needs 40\.0 MB and its disk has 100\.0 MB free\. Make room, .*dataset\.size.*: SHOAL_CACHE=DIR\."
     with pytest.raises(DataError, match=message):
         ensure_space(cache, 40_000_000)
 

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 from shoal.datasets import from_objects
 from shoal.errors import DataError
+from shoal.recipe.parts import MapStyle
 
 
 class Pictures(Dataset):
@@ -142,3 +143,18 @@ def test_what_cannot_be_trained_on_is_refused(source: Any, message: str, part: C
 def test_a_duck_that_is_no_pair_of_arrays_is_described(part: Callable[..., Any]):
     with pytest.raises(DataError, match=r"the input of Duck\[0\] is a list of 1: expected a tensor"):
         from_objects(Duck(), part())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        Pictures(classes=3),  # 3, 7, 11, ... have the label 3
+        Pictures(classes=3, digest="v1", targets=[index % 4 for index in range(20)]),
+    ],
+)
+def test_labels_out_of_range_are_those_of_broken_examples_where_broken_ones_may_be(
+    source: Any, part: Callable[..., Any]
+) -> None:
+    assert from_objects(source, MapStyle(valid=0, broken="skip")).class_counts == (5, 5, 5)
+    with pytest.raises(DataError, match="labels out of range: train row 3 has the label 3: expected 0 to 2"):
+        from_objects(source, part(valid=0))

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shoal.datasets.reading import Address, Reader, substituted
-from shoal.errors import TrainingError
+from shoal.errors import DataError, TrainingError
 
 
 class Counted:
-    """Example i is the number i; some cannot be read."""
+    """Example i is the number i; some cannot be read, or have another label."""
 
-    def __init__(self, *broken: int, error: Exception | None = None) -> None:
-        self.broken, self.error = broken, error or ValueError("bad picture")
+    def __init__(self, *broken: int, error: Exception | None = None, label: Any = None) -> None:
+        self.broken, self.error, self.label = broken, error or ValueError("bad picture"), label
 
     def __len__(self) -> int:
         return 20
 
     def __getitem__(self, index: int) -> Any:
+        if index in self.broken and self.label is not None:
+            return torch.tensor([float(index)]), self.label
         if index in self.broken:
             raise self.error
         return torch.tensor([float(index)]), index
@@ -88,3 +93,19 @@ def test_an_error_says_where_when_and_what_to_do() -> None:
                        ) as caught:  # fmt: skip
         made.read(Address(0, 0, [1, 3]))
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("label", [-1, 20, np.int64(255), torch.tensor(20), 0.5])
+def test_a_label_out_of_range_is_named_with_its_example_or_is_that_of_a_broken_one(label: Any) -> None:
+    made = Reader(Counted(3, label=label), seed=0, training=True, classes=20)
+    said = f"labels out of range: Counted[3] has the label {label}: expected 0 to 19. Number the classes from 0; "
+    with pytest.raises(DataError, match=rf"^{re.escape(said)}.* Or leave such examples out: dataset\.broken=skip"):
+        made.read(Address(0, 0, [7, 3, 9, 4]))
+    found = replace(made, skips=True).read(Address(0, 0, [7, 3, 9, 4]))
+    assert list(found.indices) == [7, 9, 9, 4]
+    assert found.broken[0][1].startswith(said)
+
+
+def test_where_targets_are_no_labels_none_is_out_of_range() -> None:
+    made = Reader(Counted(3, label=-1.5), seed=0, training=True)
+    assert made.read(Address(0, 0, [3])).targets.tolist() == [-1.5]

@@ -47,7 +47,7 @@ class Items(IterableDataset):
 
     def __iter__(self) -> Iterator[Any]:
         for item in self.items:
-            if isinstance(item, Exception):
+            if isinstance(item, BaseException):
                 raise item
             yield item
 
@@ -206,14 +206,21 @@ GOOD = (torch.zeros(1), 1)
             r"example 3 of the train stream \(Items\), pass 1, has an input of shape \(3,\).*: expected \(1,\)",
         ),
         ([GOOD, "x"], DataError, r"example 1 of the train stream \(Items\), pass 1, is a str: expected a pair"),
-        ([GOOD, (torch.zeros(1), 7)], DataError, "the target of example 1 .* is 7: expected a label from 0 to 2"),
-        ([GOOD, (torch.zeros(1), 0.5)], DataError, "the target of example 1 .* is 0.5: expected a label"),
+        ([GOOD, (torch.zeros(1), 7)], DataError, "labels out of range: example 1 .* has the label 7: expected 0 to 2"),
+        ([GOOD, (torch.zeros(1), 0.5)], DataError, "labels out of range: example 1 .* has the label 0.5: expected"),
         ([GOOD, ValueError("no disk")], TrainingError, r"after 0 or more examples of pass 1.*: ValueError: no disk \("),
     ],
 )
 def test_what_a_stream_should_not_give_is_named(items: Any, kind: Any, message: str, workers: int) -> None:
     with pytest.raises(kind, match=message):
         taken(made(Items(*items), size=2, classes=3, workers=workers), 2)
+
+
+def test_what_would_end_a_worker_is_named_with_its_stream() -> None:
+    with pytest.raises(TrainingError, match=r"\(Items\) raised after 2 or more .* \(worker 1 of 1\): SystemExit: 3 \("):
+        taken(made(Items(GOOD, GOOD, SystemExit(3)), size=2, classes=3, workers=1), 2)
+    with pytest.raises(SystemExit):
+        taken(made(Items(SystemExit(3)), size=2, classes=3), 2)
 
 
 def test_a_stream_that_gives_nothing_a_second_time_is_refused() -> None:

@@ -34,6 +34,9 @@ class Augmented(Dataset):
         return noise, index % 3
 
 
+ENDING = {"KeyboardInterrupt": KeyboardInterrupt(), "SystemExit: 3": SystemExit(3)}
+
+
 class Failing(Augmented):
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -43,6 +46,8 @@ class Failing(Augmented):
         if index == 11:
             if self.kind == "raises":
                 raise ValueError("bad picture")
+            if self.kind in ENDING and multiprocessing.parent_process() is not None:
+                raise ENDING[self.kind]
             if self.kind == "unpicklable":
                 raise Unpicklable(lambda: None)
             if self.kind == "killed" and multiprocessing.parent_process() is not None:
@@ -81,7 +86,10 @@ def assert_same(found: list[Batch], expected: list[Batch]) -> None:
 def no_worker_is_left() -> Iterator[None]:
     before = set(multiprocessing.active_children())
     yield
-    assert set(multiprocessing.active_children()) <= before
+    left = set(multiprocessing.active_children()) - before
+    for child in left:
+        child.kill()  # the tests would wait for it at their end
+    assert not left
 
 
 def test_batches_do_not_depend_on_workers_nor_on_the_start():
@@ -148,6 +156,27 @@ def test_an_exception_names_the_index_and_keeps_its_cause(workers: int):
     assert isinstance(caught.value.__cause__, ValueError)
     if workers:
         assert "in __getitem__" in "".join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("kind", ENDING)
+def test_what_would_end_a_worker_is_named_with_its_example_and_never_left_out(kind: str, skips: bool) -> None:
+    with pytest.raises(
+        TrainingError,
+        match=rf"Failing\[11\] raised {kind} \(.*, in __getitem__\), in epoch 1 \(worker [12] of 2\)\. That ends a "
+        r"process, and reading must not: raise an Exception instead",
+    ):
+        take(of(Failing(kind), workers=2, left_out={} if skips else None), 6)
+
+
+@pytest.mark.parametrize("error", ENDING.values(), ids=ENDING)
+def test_in_the_training_process_what_ends_it_is_left_alone(error: BaseException) -> None:
+    class Ended(Augmented):
+        def __getitem__(self, index: int) -> Any:
+            raise error
+
+    with pytest.raises(type(error)):
+        take(of(Ended(), left_out={}), 1)
 
 
 def test_an_exception_that_cannot_travel_is_told_in_words():

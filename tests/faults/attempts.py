@@ -50,11 +50,12 @@ class Attempt:
     def send_group(self, number: int) -> None:
         os.killpg(self.pid, number)
 
-    def end(self, timeout: float = 60) -> int:
+    def end(self, timeout: float = 30) -> int:
         """Wait for the end; return the exit code as a shell would have it."""
         self.process.join(timeout)
         code = self.process.exitcode
-        assert code is not None, f"it did not end in {timeout} s: {self.out.read_text()}{self.err.read_text()}"
+        said = [path.read_text() for path in (self.out, self.err) if path.is_file()]
+        assert code is not None, f"it did not end in {timeout} s: {''.join(said)}"
         return 128 - code if code < 0 else code
 
     def kill(self) -> None:
@@ -72,7 +73,8 @@ def _run(words: list[str], out: str, err: str, environment: dict[str, str]) -> N
     os.environ.update(environment)
     os.chdir(ROOT)
     for number, path in ((1, out), (2, err)):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)  # a terminal becomes that of the session
+        access = os.O_RDWR if Path(path).is_char_device() else os.O_WRONLY  # a terminal becomes that of the session
+        handle = os.open(path, access | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(handle, number)
         os.close(handle)
     sys.argv = ["shoal", *words]

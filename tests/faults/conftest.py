@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -11,6 +12,15 @@ from tests.faults.chaos import result
 
 Start = Callable[..., Attempt]
 """Start `shoal WORDS` with variables in its environment; its output goes to files unless `out` or `err` is given."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def outside_of_slurm() -> Generator[None]:
+    """Where these tests are a job of Slurm's themselves, that one is not to be put back into its queue."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("SLURM_")]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def forked(action: Callable[[], int | None]) -> int:
 
 def ended(pid: int) -> int:
     """Wait for a process; return its exit code, or the negative number of the signal that ended it."""
+    waited(lambda: not alive([pid]), f"the end of process {pid}")
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

@@ -29,7 +29,8 @@ WORDS: dict[str, Any] = {
 class Points(Dataset):
     """Points with noise from the global generators. What happens at BAD is told by the files of a folder.
 
-    With `broken` it can never be read; `once` says what happens when it is read for the second time to be trained on.
+    With `broken` it can never be read, with `odd` its label is none of the two; `once` says what happens when it is
+    read for the second time to be trained on.
     """
 
     classes = 2
@@ -47,7 +48,8 @@ class Points(Dataset):
         if (self.folder / "slow").exists():
             time.sleep(0.01)
         values = np.random.default_rng(index).normal(size=4) + 0.1 * np.random.random(4)
-        return torch.from_numpy(values).float() + 0.1 * torch.rand(4), int(values[0] > 0)
+        odd = index == BAD and (self.folder / "odd").exists()
+        return torch.from_numpy(values).float() + 0.1 * torch.rand(4), 2 if odd else int(values[0] > 0)
 
     def fault(self, index: int) -> None:
         if (self.folder / "broken").exists():

@@ -18,6 +18,7 @@ from shoal.cli import main
 from shoal.training import SoloEngine
 from tests.faults.attempts import QUICK
 from tests.faults.chaos import result
+from tests.synthetic import make_run
 
 WIDE = ("digits_mlp", "model.width=2048", "budget.steps=100", "evaluate.every=50", "checkpoint.every=30")
 ROWS = ("digits_mlp", "model.width=256", "budget.steps=200", "evaluate.every=100", "checkpoint.every=90", "log.every=1")
@@ -104,9 +105,11 @@ def pages(folder: Path, full: Path) -> dict[str, Any]:
 def tell(folder: Path) -> dict[str, Any]:
     """Return what became of everything."""
     read_only, full = mount(folder / "read-only", "1m"), mount(folder / "full", "64k")
+    kept = make_run(read_only / "kept")
     subprocess.run(["mount", "-o", "remount,ro", str(read_only)], check=True)
     fill(full)
     return {
+        "rm": {**shoal("rm", "--yes", "digits", "--runs", str(read_only / "kept")), "left": kept.record.exists()},
         "read-only": shoal("train", "--json", "--runs", str(read_only / "runs")),
         "full": shoal("train", "--json", "--runs", str(full / "runs")),
         "small": small(mount(folder / "small", "2500k")),

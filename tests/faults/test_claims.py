@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def test_a_live_run_is_refused_by_pid_and_host(tmp_path: Path, start: Start) -> 
     first = start(*words)
     wait_for_rows(tmp_path / "runs")
     second = start(*words, "--json")
-    assert second.end() == 2
+    assert second.end(15) == 2
     assert second.out.read_text() == ""
     said = second.err.read_text()
     assert f"is being trained by process {first.pid} on {socket.gethostname()}" in said
@@ -68,7 +69,7 @@ def test_of_processes_that_create_one_run_at_once_one_trains_it_and_the_others_s
     started = [start(*words, PYTHONPATH=str(tmp_path)) for _ in range(4)]
     wait_until(lambda: len(list(tmp_path.glob("here-*"))) == len(started))
     (tmp_path / "go").touch()
-    codes = [process.end() for process in started]
+    codes = [process.end(60) for process in started]
     assert sorted(codes) == [0, 2, 2, 2]
     winner = started[codes.index(0)]
     for process in started:
@@ -95,13 +96,14 @@ def test_a_run_that_another_process_finished_in_the_meantime_is_not_trained_agai
 
 
 CLAIM = """
-import json, os, sys
+import json, os, sys, traceback
 from pathlib import Path
 from shoal.errors import LiveRunError
 from shoal.store import RunId, RunLock, create, lock
 lock.PATIENCE_SECONDS = 0.02
 runs, processes, count = Path(sys.argv[1]), 8, 12
 go, said = os.pipe(), os.pipe()
+sys.excepthook = lambda *error: (traceback.print_exception(*error), os.killpg(0, 9))  # else the others would wait
 for number in range(processes):
     if os.fork():
         continue
@@ -132,13 +134,23 @@ print(json.dumps(answers))
 """
 
 
+def claims(runs: Path) -> list[Any]:
+    command = [sys.executable, "-c", CLAIM, str(runs)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, text=True, start_new_session=True, **pipes)
+    try:
+        said, wrong = process.communicate(timeout=30)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, wrong
+    return json.loads(said)
+
+
 @pytest.mark.faults
 def test_eight_processes_claim_each_of_several_runs_once_and_a_killed_claim_is_free_again(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", CLAIM, str(tmp_path / "runs")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    claimed = json.loads(done.stdout)
+    claimed = claims(tmp_path / "runs")
     assert sorted(which for which, _ in claimed) == list(range(12)), "every run by one process, and by one only"
     assert len({folder for _, folder in claimed}) == 12
     assert len(list((tmp_path / "runs").glob("*/seed-0"))) == 12
-    again = subprocess.run([sys.executable, "-c", CLAIM, str(tmp_path / "runs")], capture_output=True, text=True)
-    assert sorted(json.loads(again.stdout)) == sorted(claimed)
+    assert sorted(claims(tmp_path / "runs")) == sorted(claimed)

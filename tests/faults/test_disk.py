@@ -41,13 +41,22 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.faults
 @pytest.mark.parametrize(
     ("disk", "word"),
-    [("read-only", "it is read-only for this user"), ("full", "No space left on device. Its disk has 0.")],
+    [("read-only", "it is read-only for this user"), ("full", "No space left on device. Its disk has 0 B")],
 )
 def test_a_disk_that_takes_nothing_is_found_before_training(disks: dict[str, Any], disk: str, word: str) -> None:
     found = disks[disk]
     assert (found["code"], found["out"]) == (2, "")
     assert word in found["err"]
     assert "--runs DIR" in found["err"]
+
+
+@pytest.mark.faults
+def test_what_cannot_be_removed_is_said_with_what_helps_and_stays(disks: dict[str, Any]) -> None:
+    found = disks["rm"]
+    assert (found["code"], found["out"], found["left"]) == (2, "", True)
+    assert "cannot be removed, for '" in found["err"]
+    assert "is read-only for this user: nothing was removed. Allow writing there" in found["err"]
+    assert "--runs DIR" not in found["err"]
 
 
 @pytest.mark.faults
@@ -69,7 +78,7 @@ def test_a_disk_that_fills_up_fails_the_run_says_so_in_its_record_and_keeps_what
     found = disks[when]
     assert found["code"] == 1
     assert said in found["err"]
-    assert "No space left on device. Its disk has 0." in found["err"]
+    assert re.search(r"No space left on device\. Its disk has [\d.]+ k?B free", found["err"])
     assert "make room there" in found["err"]
     assert "Traceback" not in found["err"]
     assert found["record"]["status"] == "failed"
@@ -122,7 +131,7 @@ def test_a_limit_on_the_size_of_files_is_said_and_the_run_goes_on_without_it(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     said = capsys.readouterr().err
-    assert "cannot write a checkpoint of 0.0 MB" in said
+    assert "cannot write a checkpoint of 43.5 kB" in said
     assert "files may not become that large" in said
     assert record(tmp_path)["status"] == "failed"
     assert main(words) == 0
@@ -130,7 +139,7 @@ def test_a_limit_on_the_size_of_files_is_said_and_the_run_goes_on_without_it(
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(("which", "what"), [(1, "to the folder of the run"), (3, "a checkpoint of 0.0 MB"), (6, "")])
+@pytest.mark.parametrize(("which", "what"), [(1, "to the folder of the run"), (3, "a checkpoint of 43.5 kB"), (6, "")])
 def test_a_disk_that_breaks_while_a_checkpoint_is_written_fails_the_run_and_keeps_the_one_before(
     which: int,
     what: str,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.faults.attempts import LONG, POINTS, QUICK, group, last_saved, record
 from tests.faults.chaos import result
 
 Start = Any
-HEARD = TERM, INT, USR1, _ = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP
+HEARD = TERM, INT, USR1, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP
 
 PLACES = {
     "a step": (SoloEngine, "step", 15),
@@ -141,7 +142,7 @@ def test_a_hangup_of_a_whole_group_ends_neither_the_training_nor_its_workers(
     tmp_path: Path, start: Start, points: dict[str, bytes]
 ) -> None:
     words = ["train", *POINTS, "dataset.workers=2", "--runs", str(tmp_path / "runs")]
-    process = start(*words, TROUBLE=f"100 {tmp_path}/flag group {signal.SIGHUP.value}")
+    process = start(*words, TROUBLE=f"100 {tmp_path}/flag group {HUP.value}")
     assert process.end() == 0, process.err.read_text()
     assert (tmp_path / "flag").exists()
     assert result(tmp_path / "runs") == points
@@ -178,23 +179,27 @@ def test_timeout_signals_twice_and_means_one_stop(tmp_path: Path) -> None:
         for name, process in started.items():
             wait_for_rows(tmp_path / name)
             process.send_signal(signal.SIGALRM)  # its time is over
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=30)
             assert process.returncode == 75, output
             assert f"stopped by SIG{name} at step" in output
             assert record(tmp_path / name)["status"] == "stopped"
     finally:
         for process in started.values():
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(("number", "code"), [(USR1, 75), (TERM, 75), (INT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(USR1, 75), (TERM, 75), (INT, 130), (HUP, 2)])
 def test_before_there_is_a_training_a_signal_ends_the_process_and_says_what_is_next(
     number: signal.Signals, code: int, tmp_path: Path, start: Start
 ) -> None:
+    """A hangup ends nothing: it goes on, to a word that is wrong."""
     (tmp_path / "asking.py").write_text(f"import os\nos.kill(os.getpid(), {number.value})\n")
-    process = start("train", "--module", "asking", "--runs", str(tmp_path / "runs"), PYTHONPATH=str(tmp_path))
+    process = start(
+        "train", "--module", "asking", "budget.steps=-1", "--runs", str(tmp_path / "runs"), PYTHONPATH=str(tmp_path)
+    )
     assert process.end() == code
     assert ("the same command goes on from there" in process.err.read_text()) == (code == 75)
     assert not (tmp_path / "runs").exists()
@@ -202,20 +207,29 @@ def test_before_there_is_a_training_a_signal_ends_the_process_and_says_what_is_n
 
 @pytest.mark.faults
 @pytest.mark.parametrize("json_too", [False, True], ids=["", "json"])
-@pytest.mark.parametrize(("words", "code"), [([], 0), (["optimizer.lr=1e20"], 1)], ids=["finishes", "fails"])
+@pytest.mark.parametrize(
+    ("words", "code", "status", "last"),
+    [
+        (QUICK, 0, "finished", "test.accuracy"),
+        ((*QUICK, "optimizer.lr=1e20"), 1, "failed", "not finite"),
+        (POINTS, 75, "stopped", "the same command continues"),
+    ],
+    ids=["finishes", "fails", "stops"],
+)
 def test_a_reader_that_leaves_changes_neither_training_nor_exit_code(
-    words: list[str], code: int, json_too: bool, tmp_path: Path, start: Start
+    words: tuple[str, ...], code: int, status: str, last: str, json_too: bool, tmp_path: Path, start: Start
 ) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     shown = {"out": pipe, "err": pipe} if json_too else {"out": pipe}
-    process = start("train", *QUICK, *words, *["--json"] * json_too, "--runs", str(tmp_path / "runs"), **shown)
+    given = ["train", *words, *["--json"] * json_too, "--runs", str(tmp_path / "runs")]
+    process = start(*given, TROUBLE=f"100 {tmp_path}/flag asks {TERM.value}", **shown)
     with pipe.open() as reader:
         assert reader.readline()
     assert process.end() == code
-    assert record(tmp_path / "runs")["status"] == ("failed" if code else "finished")
+    assert record(tmp_path / "runs")["status"] == status
     (log,) = (tmp_path / "runs").glob("*/seed-0/train.log")
-    assert ("not finite" if code else "test.accuracy") in log.read_text().splitlines()[-1]
+    assert last in log.read_text().splitlines()[-1]
 
 
 @pytest.mark.faults
@@ -224,13 +238,20 @@ def test_a_reader_that_leaves_changes_neither_training_nor_exit_code(
 )
 def test_in_a_shell_the_output_may_be_cut_or_closed(shell: str, tmp_path: Path) -> None:
     command = " ".join([sys.executable, "-m", "shoal", "train", *QUICK, "--runs", str(tmp_path / "runs")])
-    answer = subprocess.run(shell.format(command), shell=True, executable="/bin/bash", capture_output=True, text=True)
+    answer = subprocess.run(
+        shell.format(command), shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=60
+    )
     assert (answer.stdout.splitlines()[-1], answer.stderr) == ("0", "")
     assert record(tmp_path / "runs")["status"] == "finished"
     (folder,) = (tmp_path / "runs").glob("*/seed-0")
     assert "test.accuracy" in (folder / "train.log").read_text().splitlines()[-1]
     rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [10, 20, 30, 30], "nothing was written there that belongs on a screen"
+
+
+def terminal_of(pid: int) -> int:
+    """The device of the terminal that controls a process, 0 for none."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[4])
 
 
 @pytest.mark.faults
@@ -242,6 +263,7 @@ def test_training_goes_on_when_its_terminal_is_closed(tmp_path: Path, start: Sta
     shown = b""
     while b"step" not in shown:
         shown += os.read(master, 1000)
+    assert terminal_of(process.pid) == terminal.stat().st_rdev
     os.close(slave)
     os.close(master)  # the session gets SIGHUP, and every write fails from now on
     assert process.end() == 0

@@ -19,11 +19,12 @@ from tests.faults.chaos import result
 SCONTROL = """#!/bin/sh
 for word in scontrol "$@"; do printf '%s\\n' "$word" >> {log}; done
 cat {runs}/*/seed-0/run.json >> {seen} 2> /dev/null
-[ -z "$TROUBLE" ] || kill -TERM $PPID
+if [ -n "$TROUBLE" ]; then kill -USR1 $PPID; kill -TERM $PPID; fi
 echo "Invalid job id specified" >&2
 exit {code}
 """
-"""A job that is put back is ended by Slurm, so a training in trouble gets its SIGTERM before it has an answer."""
+"""A job that is put back is ended by Slurm, and its limit comes nearer: a training in trouble gets SIGUSR1 once more,
+and SIGTERM, before it has an answer."""
 
 
 class Slurm:
@@ -43,9 +44,7 @@ class Slurm:
 
 
 @pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
-    for name in [name for name in os.environ if name.startswith("SLURM_")]:
-        monkeypatch.delenv(name)
+def slurm(tmp_path: Path) -> Slurm:
     return Slurm(tmp_path)
 
 
@@ -55,10 +54,11 @@ ARRAY = {"SLURM_ARRAY_JOB_ID": "4000", "SLURM_ARRAY_TASK_ID": "12"}
 
 @pytest.fixture
 def handlers() -> Any:
-    """`requeue` leaves SIGTERM ignored: the command line puts it back."""
-    before = signal.getsignal(signal.SIGTERM)
+    """`requeue` leaves signals ignored: the command line puts them back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("handlers")
@@ -77,7 +77,7 @@ def handlers() -> Any:
         (USR1, {"SLURM_JOB_ID": "1; touch x"}, None, "'1; touch x' is no number of a job"),
         (USR1, {"SLURM_JOB_ID": "--help"}, None, "'--help' is no number of a job"),
         (USR1, {**ARRAY, "SLURM_ARRAY_TASK_ID": "$(x)"}, None, r"'4000_\$\(x\)' is no number of a job"),
-        (USR1, {"PATH": "/nowhere"}, None, "scontrol cannot be run .* By hand: scontrol requeue 4242"),
+        (USR1, {"PATH": "/nowhere"}, None, "scontrol cannot be run .* by hand: scontrol requeue 4242"),
     ],
 )
 def test_what_is_asked_of_slurm(
@@ -105,12 +105,43 @@ def test_a_slurm_that_does_not_answer_is_not_waited_for(slurm: Slurm, monkeypatc
     for name, value in slurm.job.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
-    assert "scontrol gave no answer" in (requeue(USR1) or "")
+    assert requeue(USR1) == (
+        "job 4242 was not put back into Slurm's queue: scontrol gave no answer in 0.1 seconds. See whether it is there "
+        "(squeue -j 4242); by hand: scontrol requeue 4242"
+    )
 
 
-@pytest.mark.usefixtures("slurm")
 def test_outside_of_slurm_nothing_is_asked() -> None:
     assert requeue(USR1) is None
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("number", "restarts", "asked", "said"),
+    [
+        (signal.SIGUSR1, "0", True, "job 4242 was put back into Slurm's queue"),
+        (signal.SIGUSR1, "1", False, "made no step. Give it more time (#SBATCH --time)"),
+        (signal.SIGTERM, "0", False, None),
+    ],
+)
+def test_a_time_limit_before_there_is_a_training_puts_the_job_back_once(
+    number: signal.Signals, restarts: str, asked: bool, said: str | None, tmp_path: Path, start: Any
+) -> None:
+    """A child that was forked before gets the signal first, and asks for nothing."""
+    slurm = Slurm(tmp_path)
+    (tmp_path / "asking.py").write_text(
+        "import os, time\nthere, child = os.pipe(), os.fork()\n"
+        "if not child:\n    os.write(there[1], b'.')\nwhile not child:\n    time.sleep(0.01)\nos.read(there[0], 1)\n"
+        f"os.kill(child, {number.value})\nos.waitpid(child, 0)\nos.kill(os.getpid(), {number.value})\n"
+    )
+    words = ["train", "--module", "asking", "--runs", str(tmp_path / "runs")]
+    ended = start(*words, **slurm.job, SLURM_RESTART_COUNT=restarts, PYTHONPATH=str(tmp_path), TROUBLE="-1 ")
+    assert ended.end() == 75
+    assert slurm.called == ["scontrol", "requeue", "4242"] * asked
+    lines = ended.err.read_text().splitlines()
+    assert len(lines) == 1 + (said is not None)
+    assert "the same command goes on from there" in lines[0]
+    assert said is None or said in lines[1]
 
 
 @pytest.mark.faults

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 import shoal
 from shoal.cli import train as command
-from shoal.errors import TrainingError
+from shoal.errors import DataError, TrainingError
 from tests.faults.chaos import result
 from tests.faults.endings import alive, children, cut_before, ended, forked, waited
 from tests.faults.points import BAD, WORDS, train
@@ -32,6 +34,17 @@ def place(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Generator[None]:
+    """Workers end with what a test began; one that lives on is killed, for the tests would wait for it at their end."""
+    before = children(os.getpid())
+    yield
+    left = children(os.getpid()) - before
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
 
 
 def failed(folder: Path) -> dict[str, Any]:
@@ -72,10 +85,9 @@ READING = rf"while it read Points\[{BAD}\] in epoch 2\."
 def test_a_worker_that_fails_is_named_and_the_run_resumes_to_the_same_bits(
     place: Callable[..., Path], kind: str, message: str
 ) -> None:
-    folder, before = place("broken", once=kind), children(os.getpid())
+    folder = place("broken", once=kind)
     with pytest.raises(TrainingError, match=message) as raised:
         train(folder, dataset__workers=2, dataset__worker_timeout=3)
-    assert children(os.getpid()) == before
     assert failed(folder)["reason"] == f"TrainingError: {raised.value}"
     train(folder, dataset__workers=2)
     whole = place("whole")
@@ -83,8 +95,9 @@ def test_a_worker_that_fails_is_named_and_the_run_resumes_to_the_same_bits(
     assert result(folder / "runs") == result(whole / "runs")
 
 
-def long(folder: Path, **keys: Any) -> Callable[[], int]:
-    """A training of two workers, by the command, to be forked."""
+@contextmanager
+def started(folder: Path, **keys: Any) -> Generator[int]:
+    """Yield a forked process that trains with two workers, by the command; at the end all of them are killed."""
 
     def action() -> int:
         words = {**WORDS, "dataset": "points", "dataset.path": folder, "dataset.workers": 2, **keys}
@@ -92,7 +105,14 @@ def long(folder: Path, **keys: Any) -> Callable[[], int]:
         os.dup2(os.open(folder / "said", os.O_WRONLY | os.O_CREAT), 1)
         return command.run(given, runs=folder / "runs", config_dir=None, modules=[], again=False, json=False, verbose=0)
 
-    return action
+    pid = forked(action)
+    try:
+        yield pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):  # it was waited for
+            ended(pid)
 
 
 def stepped(folder: Path) -> bool:
@@ -102,13 +122,13 @@ def stepped(folder: Path) -> bool:
 @pytest.mark.parametrize("hanging", [False, True])
 def test_workers_end_with_a_training_that_is_killed(place: Callable[..., Path], hanging: bool) -> None:
     folder = place("killed", slow="", once="hangs" if hanging else "")
-    pid = forked(long(folder, **{"dataset.worker_timeout": 100}))
-    waited(lambda: (folder / "happened").exists() if hanging else stepped(folder), "the training")
-    workers = children(pid)
-    assert len(workers) >= 2
-    os.kill(pid, signal.SIGKILL)
-    assert ended(pid) == -signal.SIGKILL
-    waited(lambda: not alive(workers), "the end of the workers", seconds=3)
+    with started(folder, **{"dataset.worker_timeout": 100}) as pid:
+        waited(lambda: (folder / "happened").exists() if hanging else stepped(folder), "the training", seconds=30)
+        workers = children(pid)
+        assert len(workers) >= 2
+        os.kill(pid, signal.SIGKILL)
+        assert ended(pid) == -signal.SIGKILL
+        waited(lambda: not alive(workers), "the end of the workers", seconds=3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -116,12 +136,12 @@ def test_a_signal_to_the_group_of_a_training_with_workers_stops_it_cleanly(
     place: Callable[..., Path], number: signal.Signals
 ) -> None:
     folder = place("stopped", slow="")
-    pid = forked(long(folder))
-    waited(lambda: stepped(folder), "the training")
-    workers = children(pid)
-    os.killpg(pid, number)
-    assert ended(pid) == 75, (folder / "said").read_text()
-    assert not alive(workers)
+    with started(folder) as pid:
+        waited(lambda: stepped(folder), "the training", seconds=30)
+        workers = children(pid)
+        os.killpg(pid, number)
+        assert ended(pid) == 75, (folder / "said").read_text()
+        assert not alive(workers)
     (run,) = shoal.runs(folder / "runs")
     assert (run.status, run.record["reason"].split(" at ")[0]) == ("stopped", f"stopped by {number.name}")
     (folder / "slow").unlink()
@@ -131,22 +151,48 @@ def test_a_signal_to_the_group_of_a_training_with_workers_stops_it_cleanly(
     assert result(folder / "runs") == result(whole / "runs")
 
 
+FAULTS = {
+    "broken": (
+        TrainingError,
+        rf"Points[{BAD}] raised ValueError: no such point (",
+        "Mend that example, or leave it out: dataset.broken=skip. Start again to resume.",
+    ),
+    "odd": (
+        DataError,
+        f"labels out of range: Points[{BAD}] has the label 2: expected 0 to 1. Number the classes from 0; ",
+        "Or leave such examples out: dataset.broken=skip.",
+    ),
+}
+"""What may be the matter with an example: the error, and how it begins and ends."""
+
+
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_example_that_cannot_be_read_stops_the_run_with_its_name(place: Callable[..., Path], workers: int) -> None:
-    by = r" \(worker [12] of 2\)" if workers else ""
-    folder = place("stop", broken="")
-    with pytest.raises(TrainingError, match=rf"^Points\[{BAD}\] raised ValueError: no such point \(.*points\.py, line "
-                       rf"\d+, in fault\), in epoch 1{by}\. Mend that example, or leave it out"):  # fmt: skip
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_example_that_cannot_be_read_stops_the_run_with_its_name(
+    place: Callable[..., Path], fault: str, workers: int
+) -> None:
+    kind, begins, ends = FAULTS[fault]
+    folder = place("stop", **{fault: ""})
+    with pytest.raises(kind) as raised:
         train(folder, dataset__workers=workers)
-    assert "no such point" in failed(folder)["reason"]
-    (folder / "broken").unlink()
+    message = str(raised.value)
+    assert message.startswith(begins)
+    assert message.endswith(ends)
+    if fault == "broken":
+        by = r" \(worker [12] of 2\)" if workers else ""
+        assert re.search(rf"points\.py, line \d+, in fault\), in epoch 1{by}\. Mend", message)
+    assert message in failed(folder)["reason"]
+    (folder / fault).unlink()
     assert train(folder, dataset__workers=workers).status == "finished"
 
 
-def test_examples_that_cannot_be_read_are_left_out_where_the_recipe_says_so(place: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_examples_that_cannot_be_read_are_left_out_where_the_recipe_says_so(
+    place: Callable[..., Path], fault: str
+) -> None:
     runs: list[shoal.Run] = []
     for workers in (0, 2):
-        folder = place(f"skip-{workers}", broken="")
+        folder = place(f"skip-{workers}", **{fault: ""})
         runs.append(train(folder, dataset__workers=workers, dataset__broken="skip"))
         left_out = runs[-1].record["left_out"]
         assert {split: (of["count"], of["examples"]) for split, of in left_out.items()} == {
@@ -156,13 +202,14 @@ def test_examples_that_cannot_be_read_are_left_out_where_the_recipe_says_so(plac
         log = (runs[-1].folder / "train.log").read_text()
         for split in ("train", "valid"):
             told = (
-                f"1 example of {split} could not be read and was left out (dataset.broken=skip): {BAD}. Points[{BAD}]"
+                f"1 example of {split} could not be read and was left out (dataset.broken=skip): {BAD}. "
+                f"{FAULTS[fault][1]}"
             )
             assert log.count(told) == 1
     assert result(runs[0].folder.parents[1]) == result(runs[1].folder.parents[1])
     sound = place("sound")
     assert train(sound).signature != runs[0].signature, "it is another experiment"
-    with pytest.warns(UserWarning, match=rf"1 example of valid could not be read .*: {BAD}\. Points\[{BAD}\] raised"):
+    with pytest.warns(UserWarning, match=rf"1 example of valid could not be read .*: {BAD}\. .*Points\[{BAD}\]"):
         measured = runs[0].test(split="valid")
     assert measured == {name: value for name, value in runs[0].metrics.items() if name.startswith("valid.")}
 

@@ -61,6 +61,10 @@ def test_parsing_leaves_its_argument_alone() -> None:
             {"optimizer": {"name": "adamw", "momentum": 0.9}},
             "unknown key optimizer.momentum: momentum is a key of muon, rmsprop, schedule_free, sgd, not of adamw. ",
         ),
+        (
+            {"dataset": {"name": "digits", "broken": "foo"}},
+            "broken is a key of image_folder, of Datasets passed from Python, not of digits. Leave it out, ",
+        ),
         ({"model": {"_target_": "os.system"}}, "unknown key model._target_: a recipe names no code to import; "),
         (
             {"optimizer": "adammw"},
@@ -110,7 +114,10 @@ def test_a_union_has_one_sentence(value: Any) -> None:
 
 def test_all_problems_are_named_at_once() -> None:
     text = refusal({"optimizer": {"name": "adamw", "lr": -1, "beta1": 2}, "model": "mpl", "seed": "a"})
-    assert len(text.splitlines()) == 4
+    assert text.startswith("4 things are wrong:\n- ")
+    assert len(text.splitlines()) == 5
+    for named in ("model.name: unknown model 'mpl'", "optimizer.lr = -1", "optimizer.beta1 = 2", "seed = 'a'"):
+        assert f"\n- {named}" in text
 
 
 def test_an_entry_may_be_optional_or_required() -> None:

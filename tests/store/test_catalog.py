@@ -80,6 +80,8 @@ def test_a_record_that_cannot_be_read_hides_no_other_run(runs: Path, content: st
     make_run(runs, "broken").record.write_text(content)
     make_run(runs, "good")
     broken, good = summaries(runs)
+    assert "reason" not in as_result(good)
+    assert as_result(broken)["reason"] == broken.reason
     assert (broken.status, good.status) == ("unreadable", "finished")
     assert "run.json" in str(broken.reason)
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ CREATOR = """
 import sys
 from pathlib import Path
 from shoal.store import RunId, create
-sys.stdin.readline()
+print("begins", flush=True)
 print(create(Path(sys.argv[1]), RunId(sys.argv[2], sys.argv[3], 0)).path)
 """
 
@@ -120,16 +122,22 @@ def test_a_new_runs_folder_keeps_itself_out_of_git(tmp_path: Path) -> None:
 
 
 def test_processes_that_create_one_run_at_once_get_one_folder(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", CREATOR, str(tmp_path / "runs")]
-    processes = [
-        subprocess.Popen([*command, name, SIGNATURE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for name in ["alice", "bob", "alice", "carol"]
-    ]
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    folders = {process.communicate()[0].strip() for process in processes}
+    """They take turns, so that two never find that there is none."""
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    command = [sys.executable, "-c", CREATOR, str(runs)]
+    with (runs / ".lock").open("w") as turn:
+        fcntl.lockf(turn, fcntl.LOCK_EX)
+        processes = [
+            subprocess.Popen([*command, name, SIGNATURE], stdout=subprocess.PIPE, text=True)
+            for name in ["alice", "bob", "alice", "carol"]
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begins\n"
+        time.sleep(0.2)
+        assert not list(runs.glob("*/seed-*"))
+    folders = {process.communicate(timeout=30)[0].strip() for process in processes}
     assert len(folders) == 1
     assert all(process.returncode == 0 for process in processes)
 

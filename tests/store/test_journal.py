@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoal.errors import StoreError
 from shoal.store import Journal, last_row, latest, read_journal
 from shoal.store.journal import unreadable
+from shoal.store.marks import Mark
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 ROWS = st.lists(st.dictionaries(st.text(max_size=20), VALUES, max_size=5), max_size=8)
@@ -121,29 +121,80 @@ def test_the_latest_values_come_from_the_last_rows(path: Path) -> None:
 def test_cutting_drops_later_rows_and_goes_on_from_there(path: Path) -> None:
     with Journal(path) as journal:
         journal.append({"step": 1})
-        offset = journal.size()
+        mark = Mark(journal.size(), journal.rows(), 1)
         journal.append({"step": 2})
         journal.sync()
-        journal.cut(offset)
-        assert journal.size() == offset
+        assert journal.cut(mark) is None
+        assert (journal.size(), journal.rows()) == (mark.offset, 1)
         journal.append({"step": 3})
-        journal.cut(journal.size())
+        assert journal.cut(Mark(journal.size(), journal.rows(), 3)) is None
     assert read_journal(path)[0] == [{"step": 1}, {"step": 3}]
     with Journal(path) as journal:
-        journal.cut(0)
+        journal.cut(Mark(0, 0, 0))
     assert path.read_bytes() == b""
 
 
-def test_a_journal_shorter_than_its_checkpoint_says_so(path: Path) -> None:
+LINES = [b'{"step": %d, "loss": 0.5}\n' % step for step in (2, 4, 6, 8)]
+LATER = [b'{"step": 8, "test.loss": 0.5}\n', b'{"step": 9, "loss": 0.5}\n']
+SPOILT: dict[str, tuple[list[bytes], list[int], int]] = {
+    "gone": ([], [], 4),
+    "another file": ([b"no rows\n", b"{}\n"], [], 4),
+    "shorter by a line": (LINES[:3], [2, 4, 6], 1),
+    "shorter within a line": ([*LINES[:3], LINES[3][:9]], [2, 4, 6], 1),
+    "a line taken out": ([*LINES[:2], *LINES[3:], *LATER], [2, 4, 8], 1),
+    "a line cut": ([LINES[0][:9] + b"\n", *LINES[1:], *LATER], [4, 6, 8], 1),
+    "a line of another length": ([b'{"step": 2, "loss": 0.25}\n', *LINES[1:], *LATER], [2, 4, 6, 8], 0),
+    "a line twice": ([LINES[0], *LINES, *LATER], [2, 4, 6, 8], 0),
+    "a blank line": ([b"\n", *LINES, *LATER], [2, 4, 6, 8], 0),
+    "the last row lost before the test": ([*LINES[:3], *LATER], [2, 4, 6], 1),
+}
+
+
+NOTHING_LOST = {
+    "gone",
+    "shorter by a line",
+    "shorter within a line",
+    "a line taken out",
+    "a line of another length",
+    "the last row lost before the test",
+}
+"""Where all that is left out are later rows, which are written again."""
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_of_a_journal_that_was_changed_since_the_mark_what_can_be_read_is_kept(spoilt: str, path: Path) -> None:
+    mark = Mark(sum(map(len, LINES)), len(LINES), 8)
+    lines, kept, missing = SPOILT[spoilt]
+    path.write_bytes(b"".join(lines))
     with Journal(path) as journal:
-        journal.append({"step": 1})
-        with pytest.raises(StoreError, match=r"has 12 bytes and the checkpoint was saved at 1,000: rows were lost"):
-            journal.cut(1000)
-        with pytest.raises(StoreError, match="no line ends at byte 5"):
-            journal.cut(5)
-        with pytest.raises(StoreError):
-            journal.cut(-1)
-    assert path.read_bytes() == b'{"step": 1}\n'
+        found = path.read_bytes()
+        changed = journal.cut(mark)
+        assert changed is not None
+        assert (changed.kept, changed.missing) == (len(kept), missing)
+        assert f"{len(kept)} of the 4 rows up to there can be read" in changed.said
+        assert (changed.beside is None) == (spoilt in NOTHING_LOST)
+        if changed.beside is not None:
+            assert path.with_name(changed.beside).read_bytes() == found
+            assert changed.beside in changed.said
+        journal.append({"step": 10})
+        assert journal.rows() == len(kept) + 1
+    assert [row["step"] for row in read_journal(path)[0]] == [*kept, 10]
+
+
+def test_the_row_of_a_step_whose_evaluation_is_due_is_not_the_marks(path: Path) -> None:
+    mark = Mark(sum(map(len, LINES[:3])), 3, 8, due=True)
+    assert mark.fits(b"".join([*LINES, *LATER]))
+    assert mark.lines_in(b"".join([*LINES[1:], *LATER])) == [line.rstrip() for line in LINES[1:3]]
+
+
+def test_what_is_cut_again_after_an_interruption_is_set_beside_once(path: Path) -> None:
+    mark = Mark(1000, 4, 8)
+    for _ in range(2):
+        path.write_bytes(b"".join([*LINES[:2], b"no row\n"]))
+        with Journal(path) as journal:
+            journal.cut(mark)
+            journal.cut(mark)
+    assert [beside.name for beside in path.parent.glob("*.aside-*")] == ["history.jsonl.aside-1"]
 
 
 def test_a_row_that_the_disk_takes_only_in_part_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

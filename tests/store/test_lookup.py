@@ -78,7 +78,7 @@ def test_a_set_aside_run_answers_to_its_whole_label_only(runs: Path) -> None:
 )
 def test_what_names_no_run_is_said_with_the_nearest(runs: Path, text: str) -> None:
     make_run(runs, "digits", 0)
-    with pytest.raises(StoreError, match=r"no run .* \(1 runs\)"):
+    with pytest.raises(StoreError, match=r"no run .* \(1 run\)"):
         resolve(runs, text)
     with pytest.raises(StoreError, match="did you mean 'digits'"):
         resolve(runs, "digit")

@@ -11,9 +11,11 @@ from tests.store.test_git import Git
 from tests.store.test_git import repository as repository
 from tests.store.test_git import run as run
 
+import shoal
+from shoal.errors import InputError
 from shoal.store import git
 from shoal.store.provenance import collect, command
-from shoal.store.secrets import HIDDEN, KEY, pattern
+from shoal.store.secrets import HIDDEN, KEY, pattern, refuse_secret
 
 TOKEN = "V3ry-S3cret-T0ken-of-mine"
 
@@ -93,6 +95,42 @@ def test_the_change_to_the_source_is_recorded_without_it_and_applies(
     assert (clone / "code.py").read_bytes() == expected.encode()
     assert (clone / "latin.txt").read_bytes() == b"\xe9 ***\n"
     assert (clone / "old.py").read_text() == "name = 2\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hf_abCDefGHijKLmnOPqrSTuvWXyz012345",
+        "x-ghp_1234567890abcdefghij1234567890abcd",
+        "my_sk-proj-T3BlbkFJ-abcdefghij1234567890",
+        "glpat-1x2y3z4a5b6c7d8e9f0g",
+        "xoxb-123456789012-1234567890123-AbCdEfGhIjKlMnOpQrStUvWx",
+        "AKIAIOSFODNN7EXAMPLE",
+        f"run-{TOKEN}-HUB_TOKEN",
+    ],
+)
+def test_a_name_that_looks_like_one_is_refused_and_not_repeated(name: str) -> None:
+    with pytest.raises(InputError, match=r"^name: it looks like a token .* Choose another") as raised:
+        refuse_secret(name)
+    assert name not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("digits", "sk-baseline-2024", "hf_finetune_large_batch_128", "hf-internal-testing-tiny-random-gpt2"),
+        *("sk_learn_like_name", "run", "task-1234567890abcdefghij", "gho_regularisation_reparametrisation", "sk-1"),
+    ],
+)
+def test_a_name_of_words_is_not(name: str) -> None:
+    refuse_secret(name)
+
+
+def test_nothing_is_made_for_a_run_with_such_a_name(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    with pytest.raises(InputError, match="it looks like a token"):
+        shoal.train("digits_mlp", {"budget.steps": 2}, name=f"x-{TOKEN}-HUB_TOKEN", runs=runs, quiet=True)
+    assert not runs.exists()
 
 
 @pytest.mark.parametrize(

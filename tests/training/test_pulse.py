@@ -8,16 +8,20 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
 
 from shoal.training import Pulse
-from shoal.training.pulse import Interrupted
+from shoal.training.pulse import SIGNALS, Interrupted
 
 
-def listen(*numbers: int, apart: float = 1.0) -> tuple[int, list[str]]:
-    """Send signals to a process that listens, by its clock so far apart; return its exit code and what it saw."""
+def listen(*numbers: int, apart: float = 1.0, ignored: Sequence[int] = ()) -> tuple[int, list[str]]:
+    """Send signals to a process that listens, by its clock so far apart; return its exit code and what it saw.
+
+    It was started with the `ignored` ones ignored, as `nohup` and shells do.
+    """
     reading, writing = os.pipe()
     clock = itertools.count(0.0, apart)
     with warnings.catch_warnings():
@@ -25,6 +29,9 @@ def listen(*numbers: int, apart: float = 1.0) -> tuple[int, list[str]]:
         pid = os.fork()
     if pid == 0:
         try:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what has started the tests may ignore some
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN if number in ignored else signal.default_int_handler)
             pulse = Pulse(seconds=1e9, clock=lambda: next(clock))
             with pulse.listening():
                 for number in numbers:
@@ -47,6 +54,17 @@ def test_the_first_signal_asks_and_the_second_ends_at_once(first: signal.Signals
 
 def test_after_one_signal_everything_is_left_in_order() -> None:
     assert listen(signal.SIGTERM) == (0, ["SIGTERM True", "left"])
+
+
+def test_a_hangup_asks_for_nothing_and_ends_nothing() -> None:
+    assert listen(signal.SIGHUP) == (0, ["None False", "left"])
+
+
+def test_ctrl_c_stays_ignored_where_it_was_and_no_other_signal_does() -> None:
+    number = signal.SIGINT
+    assert listen(number, number, ignored=SIGNALS) == (0, ["None False", "None False", "left"])
+    for number in set(SIGNALS) - {signal.SIGINT}:
+        assert listen(number, ignored=SIGNALS) == (0, [f"{number.name} True", "left"])
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])

@@ -45,6 +45,9 @@ def train(
     >>> run.metrics["test.accuracy"]                                                    # doctest: +SKIP
     0.93
 
+    The first Ctrl-C or SIGTERM saves and stops, and raises nothing: the run is returned with the status "stopped", and
+    the same call continues it. A loop over seeds looks at that.
+
     Raises InputError for what cannot be trained, LiveRunError where another process trains it, TrainingError where
     the loss became non-finite.
     """

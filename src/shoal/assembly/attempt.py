@@ -14,6 +14,7 @@ from shoal.assembly.ending import now
 from shoal.files import writable_folder, write_atomic
 from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside
 from shoal.store.provenance import code_patch, collect
+from shoal.store.secrets import refuse_secret
 from shoal.training.plan import Plan
 
 
@@ -26,10 +27,13 @@ def finished(runs: Path, run: RunId) -> RunFolder | None:
 def claimed(runs: Path, run: RunId, *, again: bool, say: Callable[[str], None]) -> RunFolder:
     """Return the folder of a run, found or made; with `again` one that is there is set aside first.
 
-    Raises LiveRunError where that one is being trained, StoreError where nothing can be written.
+    Raises LiveRunError where that one is being trained, StoreError where nothing can be written, InputError for a name
+    that looks like a secret.
     """
-    writable_folder(runs)
     folder = find(runs, run.signature, run.seed)
+    if folder is None or again:
+        refuse_secret(run.name)
+    writable_folder(runs)
     if folder is not None and again:
         with RunLock(folder):
             aside = set_aside(folder)

@@ -380,6 +380,7 @@ class Workshop:
             steps=self.recipe.budget.steps,
             timeout=part.worker_timeout,
             left_out=self.left_out.of(split) if skips_broken(part) else None,
+            classes=self.data.classes,
         )
 
     def _check_steps(self) -> None:

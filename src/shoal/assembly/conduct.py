@@ -19,7 +19,7 @@ from shoal.assembly import samples
 from shoal.assembly.attempt import begun, claimed, finished
 from shoal.assembly.build import Workshop
 from shoal.assembly.copies import Copies, check_copies
-from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent
+from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent, told
 from shoal.assembly.devices import determinism, gradients
 from shoal.assembly.ending import failed, now, stopped
 from shoal.assembly.explain import changes_since
@@ -28,12 +28,14 @@ from shoal.assembly.launch import refuse_ranks, refuse_repeating
 from shoal.assembly.layout import laid_out
 from shoal.assembly.measurements import remember, remembered
 from shoal.assembly.objects import Objects
+from shoal.assembly.recipe_file import put_back, write_recipe
 from shoal.assembly.recorder import RunRecorder, writing
+from shoal.assembly.remarks import remarks
 from shoal.assembly.screen import Screen
 from shoal.assembly.stepping import Step
 from shoal.datasets import StreamBatches
 from shoal.errors import NonFiniteError, OutOfMemoryError
-from shoal.files import expanded, write_atomic
+from shoal.files import expanded
 from shoal.recipe import Recipe
 from shoal.recipe.flat import hyperparameters
 from shoal.recipe.parts import DatasetPart
@@ -76,6 +78,7 @@ def conduct(
         workshop.check()
         run = RunId(recipe.name, workshop.signature, recipe.seed)
         if not again and (known := finished(runs, run)) is not None:
+            put_back(known, screen)
             return known
         folder = claimed(runs, run, again=again, say=screen.say)
         with RunLock(folder):
@@ -153,7 +156,6 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
     if (took := time.monotonic() - began) >= NOTICED:
         screen.say(f"preparing the {plan.execution} step took {took:.0f} s")
     named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
-    write_atomic(folder.recipe, named.to_yaml())
     begun(
         folder,
         plan,
@@ -164,10 +166,12 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen) -> tuple[RunRec
         steps_per_epoch=workshop.agenda.per_epoch,
         parameters=sum(p.numel() for p in workshop.model.parameters()),
         identity=workshop.identity,
+        recipe=named.mapping(),
         said=differences(recipe),
         data=_data_facts(workshop),
         scaled=[asdict(change) for change in workshop.changes] or None,
     )
+    write_recipe(folder, named.mapping(), screen, before=record.recipe(before))  # after the record: never without one
     points = workshop.agenda.point
     recorder = RunRecorder(
         folder,
@@ -262,7 +266,7 @@ def _record_decision(decision: Decision, workshop: Workshop, folder: RunFolder, 
     workshop.decisions.append(decision)
     with writing(folder):
         record.update(folder, guard=[each.plain() for each in workshop.decisions])
-    screen.say(decision.said)
+    screen.say(told(workshop.decisions))
 
 
 def _finish(
@@ -276,6 +280,8 @@ def _finish(
 ) -> None:
     """Test the weights that count, and record the result."""
     best = next((c for c in callbacks if isinstance(c, BestWeights) and c.step is not None), None)
+    if recorder.last.get("step") != ending.at.step:  # its row was taken out of the history
+        _measure_again(workshop, engine, recorder, ending.at.step, pulse)
     measured: Mapping[str, Any] = best.metrics if best else recorder.last
     metrics = {name: value for name, value in measured.items() if "." in name}
     counted: Weights = "best" if best else "average" if engine.has_average() else "raw"
@@ -320,6 +326,18 @@ def _finish(
         )
 
 
+def _measure_again(workshop: Workshop, engine: SoloEngine, recorder: RunRecorder, step: int, pulse: Pulse) -> None:
+    """Write the last row again, without train metrics, which were those of steps that are gone."""
+    found = dict[str, float]()
+    if (valid := workshop.evaluation("valid")) is not None:
+        kinds: dict[str, Weights] = {"valid": "raw"}
+        kinds |= {f"valid{AVERAGED}": "average"} if engine.has_average() else {}
+        for name, weights in kinds.items():
+            (result,) = engine.evaluate(Watched(valid.batches, pulse), weights=weights)
+            found |= as_row(name, result)
+    recorder.rows([Row(0, step, step / workshop.agenda.per_epoch, found)])
+
+
 def _keep_samples(
     workshop: Workshop,
     folder: RunFolder,
@@ -353,7 +371,8 @@ def _introduce(workshop: Workshop, folder: RunFolder, engine: SoloEngine, screen
     sizes = ", ".join(f"{data.sizes[split]:,} {split}" if split in data.sizes else split for split in data.splits)
     count = sum(p.numel() for p in workshop.model.parameters())
     screen.say(f"{recipe.model.name} ({count:,} parameters) on {recipe.dataset.name} ({sizes})")
-    for note in (*data.notes, *workshop.start.report, *sentences(workshop.changes)):
+    told = remarks(recipe, data, workshop.batch_size)
+    for note in (*data.notes, *workshop.start.report, *sentences(workshop.changes), *told):
         screen.say(note)
     plan = engine.plan
     where = f"{plan.device}, {plan.threads} thread{'s' * (plan.threads != 1)}, {plan.execution}"

@@ -6,6 +6,7 @@ follows it: checkpoints of the course that was left are dropped, and the rest is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
@@ -17,6 +18,7 @@ from shoal.datasets import Origin
 from shoal.errors import NonFiniteError, OutOfMemoryError
 from shoal.recipe.schema import Guard
 from shoal.training.agenda import Every
+from shoal.training.loop import REMEDY
 
 COUPLING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 """Layers that look at all examples of a batch at once."""
@@ -48,7 +50,7 @@ class Decision:
             return (
                 f"{self.cause}: from here on the gradient is computed in {self.accumulate} parts (guard.memory=halve)."
             )
-        where = f" It was on {Origin(**self.batch).said}." if self.batch is not None else ""
+        where = f" It was on {Origin(**self.batch).recorded('guard')}." if self.batch is not None else ""
         return (
             f"{self.cause}: training goes back to step {self.to:,}, and on with the learning rate multiplied by "
             f"{self.lr:g} (guard.action=rewind).{where}"
@@ -76,13 +78,38 @@ def rewind(error: NonFiniteError, guard: Guard, points: Every, decisions: Sequen
 
 def spent(error: NonFiniteError, decisions: Sequence[Decision]) -> NonFiniteError:
     """Return the error of a run whose rewinds are spent, with what they tell about its cause."""
-    steps = [decision.step for decision in decisions if decision.kind == REWIND]
-    if not steps:
+    made = [decision for decision in decisions if decision.kind == REWIND]
+    if not made:
         return error
-    told = f"Training had gone back {len(steps):,} times, as often as it may (guard.limit)"
-    if set(steps) == {error.step} and decisions[-1].lr < 1:
-        told += ", and was bad at the same step again: its examples are a likelier cause than the learning rate"
-    return NonFiniteError(f"{error} {told}.", step=error.step, cause=error.cause, batch=error.batch)
+    said = str(error).removesuffix(REMEDY).rstrip()
+    times = "once" if len(made) == 1 else f"{len(made):,} times"
+    told = f"Training had gone back {times}, as often as it may (guard.limit)"
+    whole = in_all(made)
+    if whole < 1:
+        told += f", with the learning rate multiplied by {whole:g} in all"
+    if whole < 1 and {decision.step for decision in made} == {error.step}:
+        advice = (
+            "It was bad at that step each time, whatever the learning rate was: its examples are the likely cause. "
+            "Take them out, or leave its update out by guard.action=skip."
+        )
+    else:
+        advice = REMEDY
+    return NonFiniteError(f"{said} {told}. {advice}", step=error.step, cause=error.cause, batch=error.batch)
+
+
+def in_all(decisions: Sequence[Decision]) -> float:
+    """Return what the learning rate is multiplied by once all decisions hold."""
+    return math.prod(decision.lr for decision in decisions)
+
+
+def told(decisions: Sequence[Decision]) -> str:
+    """Return the last decision as a sentence, with what it and those before it come to."""
+    last, made = decisions[-1], [decision for decision in decisions if decision.kind == REWIND]
+    if last.kind != REWIND or len(made) < 2:
+        return last.said
+    first = max(decision.to for decision in made)
+    since = f" from step {first:,} on" if first > last.to else ""
+    return f"{last.said} By {len(made):,} rewinds the learning rate is multiplied by {in_all(made):g} in all{since}."
 
 
 def halve(error: OutOfMemoryError, guard: Guard, batch_size: int, parts: int) -> Decision | None:

@@ -41,7 +41,7 @@ def failure(folder: RunFolder, reason: str) -> dict[str, Any]:
     """Return what the record keeps of a failure: `times` counts those with one reason and no checkpoint in between."""
     newest = next((step_of(path) for path in candidates(folder.checkpoints)), None)
     same = {"reason": reason, "checkpoint": newest}
-    before: Mapping[str, Any] = record.read(folder).get("failure") or {}
+    before: Mapping[str, Any] = record.known(folder).get("failure") or {}
     again = {key: before.get(key) for key in same} == same
     return {**same, "times": int(before.get("times", 0)) + 1 if again else 1}
 

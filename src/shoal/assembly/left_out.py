@@ -56,8 +56,8 @@ class LeftOut:
 def _sentence(split: str, new: list[int], of: Mapping[int, str], *, more: bool) -> str:
     listed = ", ".join(str(index) for index in new[:MOST_SAID]) + (", ..." if len(new) > MOST_SAID else "")
     count = f"{len(new):,} {'more ' if more else ''}example{'s' if len(new) > 1 else ''}"
-    were = "were" if len(new) > 1 else "was"
+    were, why = "were" if len(new) > 1 else "was", of[new[0]].rstrip(".")
     return (
-        f"{count} of {split} could not be read and {were} left out (dataset.broken=skip): {listed}. {of[new[0]]}. Mend "
-        "or remove what cannot be read."
+        f"{count} of {split} could not be read and {were} left out (dataset.broken=skip): {listed}. {why}. Mend or "
+        "remove what cannot be read."
     )

@@ -23,13 +23,12 @@ from shoal.assembly.explain import changes_since
 from shoal.assembly.launch import refuse_repeating
 from shoal.assembly.opened import OpenRun
 from shoal.assembly.program import Program
+from shoal.assembly.recipe_file import put_back, write_recipe
 from shoal.assembly.recorder import RunRecorder, writing
 from shoal.assembly.screen import Screen
 from shoal.checkpoints import newest
 from shoal.datasets import START
-from shoal.files import write_atomic
 from shoal.pages.formats import measure
-from shoal.recipe import yaml_text
 from shoal.recipe.config import signature
 from shoal.recipe.flat import flat
 from shoal.recipe.schema import Checkpoint, Log
@@ -98,6 +97,7 @@ class OpenedRun:
 
     def _opened(self, folder: RunFolder) -> OpenRun:
         """Return a run that is finished; what it was trained with is there to be read."""
+        put_back(folder, self.screen)
         facts, loaded = record.read(folder), newest(folder.checkpoints)
         self._check_program(facts)
         run = OpenRun(folder, self.opening.config, self.opening.seed, self.screen)
@@ -135,7 +135,6 @@ class OpenedRun:
             self.screen.say(f"the plan is another ({difference}): from here on the run is the same to rounding only.")
         name = str(before.get("name", opening.name))
         shown = {"name": name, "seed": opening.seed, **_shown(opening.config)}
-        write_atomic(folder.recipe, yaml_text.dump(shown))
         begun(
             folder,
             plan,
@@ -144,10 +143,12 @@ class OpenedRun:
             seed=opening.seed,
             identity=opening.identity,
             program=opening.program.plain(),
+            recipe=shown,
         )
+        write_recipe(folder, shown, self.screen, before=record.recipe(before))
         values = {key: value for key, value in flat(shown).items() if key != "name"}
         copies = Copies(folder, opening.log, values, self.screen.say)
-        self.recorder = RunRecorder(folder, opening.checkpoint, self.screen, copies=copies)
+        self.recorder = RunRecorder(folder, opening.checkpoint, self.screen, copies=copies, free=True)
         run = OpenRun(folder, opening.config, opening.seed, self.screen)
         at, loaded = self.recorder.resume(run, [])
         if loaded is None:

@@ -1,8 +1,9 @@
 """What training writes into one run's folder: rows, times, checkpoints.
 
 Rows go to `history.jsonl`, wall-clock times to `timing.jsonl`, so that histories can be compared byte for byte. A
-checkpoint records how long both were; resuming cuts them back to that, so no row is lost or written twice. Whatever
-has a state that can be saved may be recorded: an engine, or what a program of the user's has registered.
+checkpoint records how long both were; resuming cuts them back to that, so no row is lost or written twice, and keeps
+what there is of one that was changed since. Whatever has a state that can be saved may be recorded: an engine, or what
+a program of the user's has registered.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from shoal.assembly.left_out import LeftOut
 from shoal.assembly.screen import Screen
 from shoal.checkpoints import Loaded, Writer, drop, newest, set_aside, size_of, sweep
 from shoal.datasets import START, Origin, Position
-from shoal.errors import CheckpointError, StoreError, TrainingError
+from shoal.errors import CheckpointError, TrainingError
 from shoal.files import sync_folder, why, writable_folder
 from shoal.recipe.schema import Checkpoint
 from shoal.store import Journal, RunFolder, last_row, record
 from shoal.store.lock import held_here
+from shoal.store.marks import Mark
 from shoal.training import Callback, Row
 from shoal.training.agenda import Every
 from shoal.training.seams import Skips
@@ -71,6 +73,7 @@ class RunRecorder:
         *,
         copies: Copies,
         batch_size: int | None = None,
+        free: bool = False,
         points: Every = NEVER,
         left_out: LeftOut | None = None,
     ) -> None:
@@ -80,7 +83,7 @@ class RunRecorder:
         self.left_out = left_out or LeftOut()
         self.decisions: Sequence[Decision] = ()
         self.writer = Writer(folder.checkpoints, saving.keep, also=POINT if points.interval is not None else None)
-        self.batch_size = batch_size
+        self.batch_size, self.free = batch_size, free
         self.history, self.timing = Journal(folder.history), Journal(folder.timing)
         self.last: Mapping[str, Any] = {}
         self.began = self.saved = time.monotonic()
@@ -113,7 +116,7 @@ class RunRecorder:
                     "was trained has been removed. Put the folder back, or add --again to train from the start, which "
                     "sets this run aside."
                 )
-            self.timing.cut(0)
+            self.timing.cut(Mark(0, 0, 0))
         else:
             for damaged, reason in loaded.passed_over.items():
                 set_aside(damaged)
@@ -129,13 +132,21 @@ class RunRecorder:
         engine.load_state_dict(loaded.states["engine"])
         for callback in callbacks:
             callback.load_state_dict(loaded.states["callbacks"][callback.name])
-        self.history.cut(loaded.meta["history_bytes"])
-        try:
-            self.timing.cut(loaded.meta["timing_bytes"])
-        except StoreError:
-            self.screen.say(f"{self.folder.timing.name} is not what it was: times of rows before are as it has them")
+        self._cut(loaded)
         self.before = float(loaded.meta["seconds"])
         return Position(*loaded.meta["position"])
+
+    def _cut(self, loaded: Loaded) -> None:
+        """Cut the journals back to where they were; of one that was changed since, keep what there is, and say so."""
+        marks = {self.history: Mark.of(loaded.meta, "history"), self.timing: Mark.of(loaded.meta, "timing")}
+        changed = [found for journal, mark in marks.items() if (found := journal.cut(mark)) is not None]
+        before = record.journals(record.known(self.folder))
+        told = {(known["file"], known["step"]): known for known in before}  # of what was interrupted, the first telling
+        new = {(found.file, found.mark.step): found.plain() for found in changed}
+        if new.keys() - told.keys():
+            record.update(self.folder, journals=list((new | told).values()))
+        for found in changed:
+            self.screen.say(found.said)
 
     @property
     def seconds(self) -> float:
@@ -185,7 +196,7 @@ class RunRecorder:
         """Record which updates were left out, and say so."""
         batch = origin.plain() if origin is not None else {}
         record.update(self.folder, skipped_steps={"count": skips.updates, "last": {"step": skips.last, **batch}})
-        where = f", on {origin.said}" if origin is not None else ""
+        where = f", on {origin.recorded('skipped_steps')}" if origin is not None else ""
         several = "s" * (skips.updates != 1)
         self.screen.say(
             f"{skips.updates:,} update{several} left out so far (guard.action=skip), the last at step {skips.last:,}"
@@ -205,8 +216,9 @@ class RunRecorder:
             )
         with writing(self.folder):
             again = [journal.path.name for journal in (self.history, self.timing) if journal.restored()]
+            again += [self.folder.record.name] if record.restored(self.folder) else []
         for name in again:
-            self.screen.say(f"{name} was removed or replaced while the run was trained, and has been written again")
+            self.screen.say(f"{name} was removed or changed while the run was trained, and has been written again")
         states = {
             "engine": engine.state_dict(),
             "callbacks": {callback.name: callback.state_dict() for callback in callbacks},
@@ -214,10 +226,13 @@ class RunRecorder:
         meta = {
             "position": list(at),
             **({"due": True} if due else {}),
+            **({"free": True} if self.free else {}),
             **({DECISIONS: len(self.decisions)} if self.decisions else {}),
             **({POINT: True} if at.step == 0 or self.points.due(at.step) else {}),
             "history_bytes": self.history.size(),
+            "history_rows": self.history.rows(),
             "timing_bytes": self.timing.size(),
+            "timing_rows": self.timing.rows(),
             "seconds": self.seconds,
         }
         with writing(self.folder):

@@ -30,7 +30,6 @@ from shoal.training.evaluation import as_row, evaluate
 from shoal.training.plan import threads_kept
 from shoal.training.precision import Precision, as_float32, autocasting, check_precision, matmul_precision
 from shoal.training.seams import AVERAGED, Weights
-from shoal.training.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,8 @@ def test_run(
     facts = record.read(folder)
     recipe = with_path(recipe_of(folder), path or _known(facts).get("path"))
     model = network(folder, objects)
-    measured_weights = _measured(kept(folder), split, weights)
+    trained = kept(folder)
+    kinds = _measured(trained, split, weights)
     _refuse_missing(folder, recipe, objects, facts, path)
     own = objects if path is None else replace(objects, dataset=None)  # a path says that other data are meant
     data, measured = _split(folder, recipe, own, facts, split=split, other=path is not None)
@@ -84,6 +84,7 @@ def test_run(
         training=False,
         pad=False,
         left_out=left_out.of(measured) if skips_broken(recipe.dataset) else None,
+        classes=data.classes,
     )
     plan: dict[str, Any] = facts.get("plan") or {}
     model = laid_out(model.to(where), channels_last=bool(plan.get("channels_last"))).eval()
@@ -96,10 +97,9 @@ def test_run(
     metrics: dict[str, float] = {}
     with matmul_precision(computed), determinism(recipe.deterministic), threads_kept():
         _take_threads(plan, where)
-        for name, (_, tree) in measured_weights.items():
-            load_weights(model, tree)
+        for name, kind in kinds.items():
+            trained.put_into(model, kind)
             metrics |= as_row(name, evaluate(forward, task, batches, seed=recipe.seed))
-    kinds: dict[str, Weights] = {name: kind for name, (kind, _) in measured_weights.items()}
     return Tested(metrics, kinds, tuple(left_out.news()))
 
 
@@ -137,12 +137,12 @@ def _known(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     return known
 
 
-def _measured(trained: Kept, split: str, wanted: str | None) -> dict[str, tuple[Weights, Mapping[str, Tensor]]]:
+def _measured(trained: Kept, split: str, wanted: str | None) -> dict[str, Weights]:
     """The weights to measure, by the name that the split has for them."""
     if wanted is None and trained.counting == "average":
-        return {split: trained.chosen("raw"), f"{split}{AVERAGED}": trained.chosen("average")}
-    kind, tree = trained.chosen(wanted)
-    return {f"{split}{AVERAGED}" if kind == "average" else split: (kind, tree)}
+        return {split: "raw", f"{split}{AVERAGED}": "average"}
+    kind, _ = trained.chosen(wanted)
+    return {f"{split}{AVERAGED}" if kind == "average" else split: kind}
 
 
 def _precision(text: str) -> Precision:

@@ -10,28 +10,46 @@ from torch import nn
 from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
 from shoal.assembly.program import refuse_program
-from shoal.assembly.weights import weights_of
+from shoal.assembly.weights import kept
 from shoal.datasets import Normalisation
 from shoal.errors import RecipeError, StoreError
-from shoal.recipe import Recipe, from_yaml
+from shoal.recipe import Recipe, from_yaml, parse, signature
+from shoal.recipe.changed import changes
 from shoal.recipe.fields import Part
 from shoal.store import RunFolder, record
-from shoal.training.weights import load_weights
 
 
 def recipe_of(folder: RunFolder) -> Recipe:
-    """Return the recipe that a run was trained with; raises StoreError where a program of the user's trained it."""
+    """Return the recipe that a run was trained with.
+
+    Raises StoreError where recipe.yaml is another, or none, and where a program of the user's trained the run.
+    """
     refuse_program(folder)
+    recorded = record.recipe(record.read(folder))
     try:
-        return from_yaml(folder.recipe.read_bytes())
+        recipe = from_yaml(folder.recipe.read_bytes())
+        if recorded is None or _means(recipe) == _means(parse(recorded)):
+            return recipe
+        said = changes(folder.recipe, recorded)
     except FileNotFoundError as error:
-        raise StoreError(
-            f"{folder.path} has no recipe.yaml: it is not the folder of a run that was started."
-        ) from error
+        back = "it was removed. The shoal train that made the run writes it again"
+        why = "it is not the folder of a run that was started" if recorded is None else back
+        raise StoreError(f"{folder.path} has no recipe.yaml: {why}.") from error
     except RecipeError as error:
         raise StoreError(
-            f"{folder.recipe}: {error}\nIf the run has entries of your own, name their module: --module NAME."
+            f"{folder.recipe}: {error}\nIf the run has entries of your own, name their module: --module NAME. If the "
+            "file was edited, the shoal train that made the run puts it back."
         ) from error
+    raise StoreError(
+        f"{folder.recipe} was changed since the run was made: {said}. The weights belong to the recipe that "
+        "they were trained with: the shoal train that made the run puts it back and keeps yours beside it. A changed "
+        "recipe is another run: train it by its keys, shoal train ... KEY=VALUE."
+    )
+
+
+def _means(recipe: Recipe) -> tuple[str, int]:
+    """What of a recipe may change a result: a name, a path or what is logged may not."""
+    return signature(recipe), recipe.seed
 
 
 def normalisation_of(folder: RunFolder) -> Normalisation | None:
@@ -50,7 +68,7 @@ def trained_model(
     average, best) that the run does not have.
     """
     model = network(folder, objects)
-    load_weights(model, weights_of(folder, weights))
+    kept(folder).put_into(model, weights)
     constants = normalisation_of(folder)
     if normalised and constants is not None:
         model.register_forward_pre_hook(_normalising(constants))

@@ -63,7 +63,8 @@ def first_batch(data: Data, size: int, *, skips: bool = False) -> tuple[Tensor, 
     if isinstance(train, Stream):
         return next(read(train, size, seed=0, number=0, whole=False))
     if not isinstance(train, Examples):
-        fetched = Reader(train, seed=0, training=True, skips=skips).read(Address(0, 0, range(min(size, len(train)))))
+        reader = Reader(train, seed=0, training=True, skips=skips, classes=data.classes)
+        fetched = reader.read(Address(0, 0, range(min(size, len(train)))))
         assert fetched.inputs is not None and fetched.targets is not None
         return fetched.inputs, fetched.targets
     rows = slice(size) if train.rows is None else train.rows[:size]

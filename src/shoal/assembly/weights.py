@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from shoal.assembly.program import refuse_program
 from shoal.checkpoints import newest
 from shoal.errors import InputError, StoreError, nearest
 from shoal.store import RunFolder
+from shoal.training.extra_state import load_extra_state
 from shoal.training.seams import Weights
+from shoal.training.weights import load_weights
 
 COUNTING: tuple[Weights, ...] = ("best", "average", "raw")
 """All kinds of weights; those count that come first."""
@@ -28,6 +30,8 @@ class Kept:
 
     label: str
     trees: Mapping[Weights, Mapping[str, Tensor]]
+    extra: Mapping[Weights, Mapping[str, Any] | None] = field(default_factory=dict[Weights, Any])
+    """What modules kept beside them; None where none did, or where that was not saved yet."""
 
     @property
     def counting(self) -> Weights:
@@ -50,6 +54,12 @@ class Kept:
         hint = f"did you mean {close!r}? " if close else ""
         raise InputError(f"weights = {wanted!r}: {hint}expected raw, average or best; {had} weights.")
 
+    def put_into(self, model: nn.Module, wanted: str | None) -> None:
+        """Give a model the weights that are meant, and its modules what they kept beside them."""
+        kind, tree = self.chosen(wanted)
+        load_weights(model, tree)
+        load_extra_state(model, self.extra.get(kind))
+
 
 def kept(folder: RunFolder) -> Kept:
     """Return the weights in the newest checkpoint that is valid; raises StoreError where there is none yet."""
@@ -65,7 +75,9 @@ def kept(folder: RunFolder) -> Kept:
             "average": averaged.get("measured"),
             "best": engine["best"],
         }
-    return Kept(folder.label, {kind: tree for kind, tree in trees.items() if tree})
+        last = engine.get("extra")
+        extra: dict[Weights, Any] = {"raw": last, "average": last, "best": engine.get("best_extra")}
+    return Kept(folder.label, {kind: tree for kind, tree in trees.items() if tree}, extra)
 
 
 def weights_of(folder: RunFolder, wanted: str | None = None) -> Mapping[str, Tensor]:

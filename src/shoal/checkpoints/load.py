@@ -20,6 +20,7 @@ from torch.torch_version import TorchVersion
 
 from shoal.checkpoints.names import check_archive
 from shoal.errors import CheckpointError, OutOfMemoryError, ran_out
+from shoal.files import size
 from shoal.store.checkpoint_files import candidates, manifest_of, matching, paths_of
 
 SAFE = TorchVersion("2.10")
@@ -83,9 +84,9 @@ def load(folder: Path) -> Loaded:
     try:
         states = {path.stem: _deserialise(path, _read(path, stated)) for path, stated in paths.items()}
     except MemoryError as error:
-        size = sum(path.stat().st_size for path in paths)
+        whole = sum(path.stat().st_size for path in paths)
         raise OutOfMemoryError(
-            f"{folder}: there was not enough memory left to load its {size / 1e6:,.0f} MB. It was left as it is: free "
+            f"{folder}: there was not enough memory left to load its {size(whole)}. It was left as it is: free "
             "memory, or go on where there is more."
         ) from error
     return Loaded(folder, int(manifest["step"]), manifest, states)

@@ -23,7 +23,7 @@ import torch
 from shoal.checkpoints.plain import enqueued, gpus, size_of
 from shoal.checkpoints.retain import put_in_place, remove
 from shoal.errors import CheckpointError
-from shoal.files import safe_name, sync_folder, to_json, why
+from shoal.files import safe_name, size, sync_folder, to_json, why
 from shoal.store.checkpoint_files import CHECKSUM, FORMAT, MANIFEST, checksum, folder_name, manifest_of
 
 DUE = "due"
@@ -76,7 +76,7 @@ def write(checkpoints: Path, step: int, states: Staged, meta: Mapping[str, Any])
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(
-            f"cannot write a checkpoint of {size_of(states.states) / 1e6:.1f} MB to {str(checkpoints)!r}: "
+            f"cannot write a checkpoint of {size(size_of(states.states))} to {str(checkpoints)!r}: "
             f"{why(error, checkpoints)} The checkpoints before it are untouched."
         ) from error
     return target

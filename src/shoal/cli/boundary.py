@@ -7,6 +7,7 @@ output that nobody reads any more changes none of them.
 from __future__ import annotations
 
 import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -46,8 +47,8 @@ def _guarded(words: Sequence[str]) -> int:
     except click.Abort:
         return _refused("nothing was done", FAILED)
     except Exception as error:  # noqa: BLE001 the boundary of the process: the traceback is kept
-        if isinstance(error, BrokenPipeError) and (lost := _flushed(sys.stdout)) is not None:
-            return _unread(lost)
+        if isinstance(error, OSError) and error.errno in GONE and _left(sys.stdout):
+            return _unread(error)
         _say(clean(traceback.format_exc(), keep="\n\t"))
         return FAILED
 
@@ -78,6 +79,14 @@ def _unread(error: OSError) -> int:
     if error.errno in GONE:  # `shoal ls | head -1`: the reader has what it wanted
         return 0
     return _refused(f"the output could not be written: {error.strerror}.", FAILED)
+
+
+def _left(stream: TextIO) -> bool:
+    """Whether its reader has left; to flush it would not tell, for without a buffer nothing is kept of what failed."""
+    poll = select.poll()
+    with suppress(OSError, ValueError):
+        poll.register(stream.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def _say(text: str) -> None:

@@ -9,9 +9,9 @@ from shoal.assembly import Workshop, import_modules, step_graph
 from shoal.cli import output
 from shoal.cli.train import split
 from shoal.errors import InputError, StoreError
-from shoal.files import to_json, write_atomic
+from shoal.files import size, to_json, write_atomic
 from shoal.pages.blocks import Lines
-from shoal.pages.formats import clean, size
+from shoal.pages.formats import clean
 from shoal.pages.step_graph import graph_page, graph_text, is_graph
 from shoal.recipe.compose import compose
 

@@ -39,7 +39,8 @@ def run(choice: Choice, *, runs: Path, json: bool) -> int:
         now = datetime.now().astimezone() if output.on_terminal() else None
         output.page([runs_grid(chosen, choice.metrics or usual_metrics(chosen), now=now)])
     elif every:
-        output.note(f"None of the {len(every):,} runs in {str(runs)!r} is like that.")
+        which = f"None of the {len(every):,} runs" if len(every) > 1 else "The only run"
+        output.note(f"{which} in {str(runs)!r} is {'not ' * (len(every) == 1)}like that.")
     else:
         output.note(f"There are no runs in {str(runs)!r} yet: 'shoal train' makes one.")
     return 0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from shoal.cli import output
 from shoal.errors import InputError, StoreError
-from shoal.files import write_atomic
-from shoal.pages.formats import clean, size
+from shoal.files import size, write_atomic
+from shoal.pages.formats import clean
 from shoal.pages.report import is_page, report
 from shoal.store import RunFolder, record, resolve
 

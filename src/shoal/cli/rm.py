@@ -10,10 +10,11 @@ import click
 
 from shoal.cli import output
 from shoal.errors import InputError, LiveRunError, StoreError
-from shoal.pages.formats import clean, size
+from shoal.files import size
+from shoal.pages.formats import clean
 from shoal.store import RunFolder, is_live, remove, resolve
 from shoal.store.catalog import as_result, summary_of
-from shoal.store.folder import lies_in
+from shoal.store.folder import lies_in, refuse_removal
 from shoal.store.lock import refusal
 
 
@@ -23,6 +24,7 @@ def run(names: Sequence[str], *, runs: Path, yes: bool, json: bool = False) -> i
     for folder in folders:
         if is_live(folder):
             raise LiveRunError(refusal(folder))
+        refuse_removal(folder)
     if not yes:
         _ask(folders)
     for folder in folders:

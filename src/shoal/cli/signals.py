@@ -1,7 +1,8 @@
 """Signals to `shoal train` outside of the training itself, while torch is imported or data are prepared, say.
 
-Nothing has to be saved there: the process ends at once, with the exit code that says that the same command goes on.
-Ctrl-C raises KeyboardInterrupt, as ever. A terminal that is closed ends nothing.
+Nothing has to be saved there: the process ends at once, with the exit code that says that the same command goes on;
+Slurm is asked to run its job again as it is after a checkpoint. Ctrl-C raises KeyboardInterrupt, as ever. A terminal
+that is closed ends nothing.
 """
 
 from __future__ import annotations
@@ -10,17 +11,30 @@ import os
 import signal
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
+
+from shoal.cli.slurm import requeue
 
 RESUMABLE = 75
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def _end(process: int, number: int, frame: FrameType | None) -> None:
+    """End this process; where it is the one that began, and none that it has forked, say what is next."""
     del frame
-    name = signal.Signals(number).name
-    os.write(2, f"shoal: ended by {name} while no step was trained: the same command goes on from there.\n".encode())
+    if os.getpid() == process:
+        name = signal.Signals(number).name
+        _say(f"ended by {name} while no step was trained: the same command goes on from there.")
+        if said := requeue({"by": name, "new_steps": 0}):
+            _say(said)
     os._exit(RESUMABLE)
+
+
+def _say(text: str) -> None:
+    """Write to stderr past its buffer, which may be in use."""
+    with suppress(OSError):
+        os.write(2, f"shoal: {text}\n".encode(errors="replace"))
 
 
 @contextmanager
@@ -29,7 +43,8 @@ def resumable() -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = {signal.SIGTERM: _end, signal.SIGUSR1: _end, signal.SIGHUP: signal.SIG_IGN}
+    end = partial(_end, os.getpid())
+    handlers = {signal.SIGTERM: end, signal.SIGUSR1: end, signal.SIGHUP: signal.SIG_IGN}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield

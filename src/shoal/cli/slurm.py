@@ -1,7 +1,7 @@
 """Under Slurm: a job that was told of its time limit by SIGUSR1 asks to be run again, once its checkpoint is saved.
 
 SIGTERM asks for nothing: it is what `scancel` sends. A job that was run again and made no step is not put back once
-more, so no job goes round for ever.
+more, so no job goes round for ever: not one either whose data take longer to prepare than it may run.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ def requeue(stopped: Mapping[str, Any]) -> str | None:
     if restarts != "0" and not stopped.get("new_steps"):
         return (
             f"job {job} was not put back into Slurm's queue: it was run again (SLURM_RESTART_COUNT = {restarts}) and "
-            "made no step. Give it more time (#SBATCH --time) and submit it once more: it goes on from its last "
-            "checkpoint."
+            "made no step. Give it more time (#SBATCH --time) and submit it once more: it goes on from there."
         )
     why = _asked(["scontrol", "requeue", job])
     if why is not None:
-        return f"job {job} was not put back into Slurm's queue: {why}. By hand: scontrol requeue {job}"
+        return (
+            f"job {job} was not put back into Slurm's queue: {why}. See whether it is there (squeue -j {job}); by "
+            f"hand: scontrol requeue {job}"
+        )
     return f"job {job} was put back into Slurm's queue (scontrol requeue {job})."
 
 
@@ -50,16 +52,19 @@ def _job() -> str:
 
 
 def _asked(command: list[str]) -> str | None:
-    """Run a command; return why it failed, or None. Slurm may end this job while it does."""
+    """Run a command; return why it failed, or None. Slurm may end this job, or warn of its limit, while it does."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that the exit code is still told
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)  # so that it is asked once and the exit code is still told
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
             timeout=PATIENCE_SECONDS, check=False,
         )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{command[0]} {'cannot be run' if isinstance(error, OSError) else 'gave no answer'} ({error})"
+    except OSError as error:
+        return f"{command[0]} cannot be run ({error})"
+    except subprocess.TimeoutExpired:
+        return f"{command[0]} gave no answer in {PATIENCE_SECONDS:g} seconds"
     if done.returncode == 0:
         return None
     said = (done.stderr.strip() or done.stdout.strip() or "without a word").splitlines()[0]

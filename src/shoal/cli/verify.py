@@ -6,9 +6,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+# what `verify` compares recipes with, before its clock runs
+import shoal.recipe.changed  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from shoal.cli import output
 from shoal.errors import InputError
-from shoal.pages.formats import clean, size
+from shoal.files import size
+from shoal.pages.formats import clean
 from shoal.store import RunFolder, resolve
 from shoal.store.catalog import folders_in
 from shoal.store.folder import is_run

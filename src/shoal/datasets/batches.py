@@ -84,6 +84,17 @@ class Origin:
             f"examples {few}{f' and {more:,} more' if more > 0 else ''} of {self.of}"
         )
 
+    def recorded(self, key: str) -> str:
+        """Return the origin as a clause, with where the examples that it leaves out stand: a key of `run.json`.
+
+        >>> Origin.at(Position(0, 2, 2), range(40, 46)).recorded("bad_step")
+        'batch 3 of epoch 1: examples 40, 41, 42, 43, 44 and 1 more of train (bad_step in run.json names all 6)'
+        """
+        known = len(self.examples)
+        if known <= FEW_NAMED:
+            return self.said
+        return f"{self.said} ({key} in run.json names {'the first' if self.more else 'all'} {known:,})"
+
     def plain(self) -> dict[str, Any]:
         """Return the origin as `run.json` has it; `Origin(**plain)` reads it."""
         return asdict(self)

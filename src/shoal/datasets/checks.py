@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -84,7 +84,23 @@ def _check_range(split: str, labels: Tensor, classes: int) -> None:
     row = int(((labels < 0) | (labels >= classes)).nonzero()[0])
     expected = "labels from 0 on" if classes == MOST_CLASSES else f"0 to {classes - 1}"
     whose = ", the labels of train" if split != "train" and classes != MOST_CLASSES else ""
-    raise DataError(
-        f"labels out of range: {split} row {row} has the label {int(labels[row])}: expected {expected}{whose}. "
-        "Number the classes from 0; for regression, give the targets as floats."
+    raise DataError(_out_of_range(f"{split} row {row}", int(labels[row]), f"{expected}{whose}"))
+
+
+def check_label(target: Tensor, classes: int | None, where: Callable[[], str]) -> None:
+    """Raise DataError, saying `where`, for the target of an example that is no label of so many classes.
+
+    Where targets are no labels, `classes` is None and nothing is looked at.
+    """
+    if classes is None or target.ndim:  # the shape is another question
+        return
+    label = target.item()
+    if not isinstance(label, int) or not 0 <= label < classes:
+        raise DataError(_out_of_range(where(), label, f"0 to {classes - 1}"))
+
+
+def _out_of_range(where: str, label: float, expected: str) -> str:
+    return (
+        f"labels out of range: {where} has the label {label}: expected {expected}. Number the classes from 0; for "
+        "regression, give the targets as floats."
     )

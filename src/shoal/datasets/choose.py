@@ -30,12 +30,14 @@ def batches(
     steps: int | None = None,
     timeout: float | None = TIMEOUT,
     left_out: MutableMapping[int, str] | None = None,
+    classes: int | None = None,
 ) -> Batches:
     """Return the batches of a split.
 
     `normalisation` is for examples in memory only, `workers` for all others, and `steps` for streams without a length:
     the batches of what then counts as an epoch. Streams are not padded. `timeout`: seconds that
-    workers may take for a batch. Examples of a Dataset that cannot be read are an error, or written to `left_out`.
+    workers may take for a batch. Examples of a Dataset that cannot be read, or whose label is none of `classes`, are an
+    error, or written to `left_out`.
     """
     if isinstance(split, Stream):
         return StreamBatches(
@@ -71,4 +73,5 @@ def batches(
         pad=pad,
         timeout=timeout,
         left_out=left_out,
+        classes=classes,
     )

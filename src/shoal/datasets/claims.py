@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 import resource
+from pathlib import Path
 
 from shoal.errors import DataError
 
 
 def memory_bytes() -> int:
-    """Return the memory of this machine, or what this process may take of it where that is less."""
+    """Return the memory of this machine, or what this process may still take of it where that is less."""
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return installed if allowed == resource.RLIM_INFINITY else min(installed, allowed)
+    return installed if allowed == resource.RLIM_INFINITY else max(0, min(installed, allowed - _taken()))
+
+
+def _taken() -> int:
+    """The address space that this process has; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_claim(claimed: int, where: object) -> None:

@@ -120,13 +120,12 @@ class Crew:
         )
 
     def _hangs(self, started: Sequence[Any], posts: Posts) -> str:
-        """Say which workers are at something, and end those: they would not stop when they are asked to."""
+        """Say which workers are at something."""
         busy: list[str] = []
         for child in started:
             post = posts.of(child.pid)
             if post is not None and post.busy:
                 busy.append(f"worker {post.worker + 1} of {posts.workers} still reads {self.named(post)}")
-                child.kill()
         what = "; ".join(busy) or "all of them wait, so what they sent was lost"
         return (
             f"no batch came from the worker processes for {self.timeout:g} seconds (dataset.worker_timeout): {what}. "

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Subset
+from torch.utils.data import Subset, get_worker_info
 
 from shoal import rng
 from shoal.datasets.convert import to_tensor
@@ -28,9 +28,16 @@ def read(dataset: Any, index: int, *, seed: int, epoch: int, purpose: str = "exa
     rng.seed_all(rng.key(seed, purpose, epoch, index))
     try:
         found = dataset[index]
-    except Exception as error:  # a boundary: the code is the user's, and the traceback is kept as the cause
+    except BaseException as error:  # a boundary: the code is the user's, and the traceback is kept as the cause
+        if not is_the_users(error):
+            raise
         raise TrainingError(f"{place(dataset, index)} raised {said(error)}{place_of(error)}") from error
     return as_pair(found, place(dataset, index))
+
+
+def is_the_users(error: BaseException) -> bool:
+    """Return whether the code that reads raised it: workers ignore signals, so there all of it is, Ctrl-C's too."""
+    return isinstance(error, Exception) or get_worker_info() is not None
 
 
 def place(dataset: Any, index: int) -> str:

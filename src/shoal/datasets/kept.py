@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from shoal.errors import DataError
-from shoal.files import sha256_file, sync_folder, to_json, write_atomic
+from shoal.files import sha256_file, size, sync_folder, to_json, write_atomic
 
 MANIFEST = "manifest.json"
 SPARE_BYTES = 64 << 20
@@ -75,7 +75,7 @@ def ensure_space(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes + SPARE_BYTES:
         raise DataError(
-            f"the cache in {cache_folder()} needs {needed_bytes / 1e6:,.0f} MB and its disk has {free / 1e6:,.0f} MB "
+            f"the cache in {cache_folder()} needs {size(needed_bytes)} and its disk has {size(free)} "
             "free. Make room, ask for smaller pictures (dataset.size), or choose another disk: SHOAL_CACHE=DIR."
         )
 

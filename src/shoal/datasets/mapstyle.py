@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -36,7 +36,7 @@ class Known:
     digest: str
     read_through: bool
     broken: tuple[int, ...] = ()
-    """Examples that cannot be read, found as it was read through; `labels` has 0 for them."""
+    """Examples that cannot be read or whose label is out of range, as far as that is known; `labels` has 0 for them."""
 
 
 def from_datasets(datasets: Mapping[str, Any], part: DatasetPart) -> Data:
@@ -44,6 +44,8 @@ def from_datasets(datasets: Mapping[str, Any], part: DatasetPart) -> Data:
     skips = skips_broken(part)
     known = {name: know(name, datasets[name], skips=skips) for name in SPLITS if name in datasets}
     _check_agreement(known)
+    if skips:
+        known = _without_odd_labels(known, _told(datasets["train"]))
     classes = _classes(datasets["train"], known)
     notes = [
         f"{name}: read through once to identify it; give it a `digest` to skip this"
@@ -174,8 +176,7 @@ def _check_agreement(known: Mapping[str, Known]) -> None:
 def _classes(train: Any, known: Mapping[str, Known]) -> int | None:
     if known["train"].first[1].is_floating_point():
         return None
-    told: Any = getattr(train, "classes", None)
-    classes = told if isinstance(told, int) or told is None else len(list(cast(Iterable[Any], told)))
+    classes = _told(train)
     labels = {name: split.labels for name, split in known.items() if split.labels is not None}
     if "train" in labels:
         return count_classes(labels.pop("train"), labels, classes=classes)
@@ -185,6 +186,24 @@ def _classes(train: Any, known: Mapping[str, Known]) -> int | None:
             "(all labels): the model needs the number of classes. Set, for example, dataset.classes = 10 on the object."
         )
     return classes
+
+
+def _told(train: Any) -> int | None:
+    """How many classes a Dataset says that there are."""
+    told: Any = getattr(train, "classes", None)
+    return told if isinstance(told, int) or told is None else len(list(cast(Iterable[Any], told)))
+
+
+def _without_odd_labels(known: Mapping[str, Known], classes: int | None) -> dict[str, Known]:
+    """Count the examples with a label out of range as broken, where it is told what that is."""
+    found = dict(known)
+    for name, split in known.items():
+        if split.labels is None or classes is None:
+            continue
+        odd = (split.labels < 0) | (split.labels >= classes)
+        broken = sorted({*split.broken, *cast(list[int], odd.nonzero().squeeze(1).tolist())})
+        found[name] = replace(split, labels=split.labels.where(~odd, 0), broken=tuple(broken))
+    return found
 
 
 def _with_valid(

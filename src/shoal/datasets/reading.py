@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from shoal.datasets.items import Item, collate, read
+from shoal.datasets.checks import check_label
+from shoal.datasets.items import Item, collate, place, read
 from shoal.datasets.posts import Posts
 from shoal.errors import ShoalError, TrainingError, ran_out, said
 
@@ -48,13 +50,15 @@ class Fetched(NamedTuple):
 class Reader:
     """A Dataset, and how batches of it are read; `skips`: examples that cannot be read are left out.
 
-    In worker processes, `posts` are where they say what they are at.
+    `classes`: how many there are where targets are labels; a label out of their range is a broken example. In worker
+    processes, `posts` are where they say what they are at.
     """
 
     dataset: Any
     seed: int
     training: bool
     skips: bool = False
+    classes: int | None = None
     posts: Posts | None = None
 
     def read(self, address: Address) -> Fetched:
@@ -82,11 +86,12 @@ class Reader:
                 self.posts.begin(address.epoch, index)
             try:
                 items[index] = read(self.dataset, index, seed=self.seed, epoch=address.epoch)
+                check_label(items[index][1], self.classes, partial(place, self.dataset, index))
             except ShoalError as error:
+                items.pop(index, None)
                 cause = error.__cause__
-                no_memory = cause is not None and ran_out(cause)
-                if not self.skips or no_memory:  # memory may be there the next time: the example is not at fault
-                    raise self._explained(error, address, no_memory=no_memory) from cause
+                if not self.skips or not _is_broken(cause):
+                    raise self._explained(error, address, cause) from cause
                 broken[index] = str(error)
         if self.posts is not None:
             self.posts.rest()
@@ -101,11 +106,15 @@ class Reader:
         inputs, targets = collate([items[index] for index in filled], filled)
         return Fetched(inputs, targets, None, filled, len(chosen), left_out)
 
-    def _explained(self, error: ShoalError, address: Address, *, no_memory: bool) -> ShoalError:
+    def _explained(self, error: ShoalError, address: Address, cause: BaseException | None) -> ShoalError:
         """The error with when it was and what to do; one about what the Dataset returned says what was expected."""
         if not isinstance(error, TrainingError):
-            return error
-        advice = MEMORY_ADVICE if no_memory else "Mend that example, or leave it out: dataset.broken=skip."
+            return type(error)(f"{error} Or leave such examples out: dataset.broken=skip.")
+        advice = "Mend that example, or leave it out: dataset.broken=skip."
+        if cause is not None and ran_out(cause):
+            advice = MEMORY_ADVICE
+        elif not _is_broken(cause):
+            advice = "That ends a process, and reading must not: raise an Exception instead (ValueError, say)."
         return TrainingError(f"{error}{self._when(address)}. {advice} Start again to resume.")
 
     def _all_broken(self, address: Address, broken: Mapping[int, str]) -> str:
@@ -117,6 +126,11 @@ class Reader:
 
     def _when(self, address: Address) -> str:
         return (f", in epoch {address.epoch + 1:,}" if self.training else ", in an evaluation") + by_worker()
+
+
+def _is_broken(cause: BaseException | None) -> bool:
+    """Whether an example is at fault: memory may be there the next time, and what ends a process is no example's."""
+    return cause is None or (isinstance(cause, Exception) and not ran_out(cause))
 
 
 def substituted(indices: Sequence[int], readable: Mapping[int, object]) -> list[int]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,9 +23,10 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from shoal import rng
 from shoal.datasets.batches import START, Batch, Batches, Origin, Position, closed
+from shoal.datasets.checks import check_label
 from shoal.datasets.crew import TIMEOUT, Crew, portable
 from shoal.datasets.examples import Stream
-from shoal.datasets.items import Item, as_pair, collate
+from shoal.datasets.items import as_pair, collate, is_the_users
 from shoal.datasets.posts import Post, Posts
 from shoal.datasets.reading import Fetched, by_worker
 from shoal.errors import DataError, ShoalError, TrainingError, place_of, said
@@ -270,7 +272,9 @@ def read(
                 if iterator is None:
                     iterator = _begun(stream.source, number)
                 found = _taken(iterator, batch_size)
-            except Exception as error:  # a boundary: the code is the user's, and the traceback is kept as the cause
+            except BaseException as error:  # a boundary: the code is the user's, and the traceback is kept as the cause
+                if not is_the_users(error):
+                    raise
                 where = f"{stream.name} raised after {count:,} or more examples of pass {number + 1:,}{by_worker()}"
                 raise TrainingError(f"{where}: {said(error)}{place_of(error)}") from error
         if not found or (whole and len(found) < batch_size):
@@ -304,16 +308,8 @@ def _collated(stream: Stream, found: Sequence[Any], first: int, number: int) -> 
                 f"{_place(stream, place, number)} has an input of shape {tuple(x.shape)} and a target of shape "
                 f"{tuple(y.shape)}: expected {stream.input_shape} and {stream.target_shape}, as its first example has."
             )
-        _check_target(stream, (x, y), _place(stream, place, number) if stream.classes else "")
+        check_label(y, stream.classes, partial(_place, stream, place, number))
     return collate(items, places)
-
-
-def _check_target(stream: Stream, item: Item, where: str) -> None:
-    target = item[1]
-    if stream.classes is None:
-        return
-    if target.is_floating_point() or not 0 <= int(target) < stream.classes:
-        raise DataError(f"the target of {where} is {target.item()}: expected a label from 0 to {stream.classes - 1}.")
 
 
 def _place(stream: Stream, place: int, number: int) -> str:

@@ -14,9 +14,9 @@ from collections.abc import Collection, Mapping
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
-from shoal.datasets.claims import check_claim
+from shoal.datasets.claims import check_claim, memory_bytes
 from shoal.datasets.digest import SPLITS
 from shoal.errors import DataError, nearest
 from shoal.files import expanded
@@ -29,6 +29,11 @@ NUMBER = 4
 """Bytes of a value in what is trained on, at least."""
 LONGEST_NUMBER = 25
 """Characters that a number has in a text, with the comma behind it, at most."""
+READ = 8
+"""Bytes of a number that pyarrow has read from a text."""
+PACKED = 1032
+"""Bytes that gzip makes one of, at most."""
+BLOCK = 1 << 20
 
 
 def arrow() -> Any:
@@ -101,8 +106,8 @@ def _read(pa: Any, path: Path, kind: str, texts: Collection[str]) -> Any:
         return file.read()
     if kind == "Feather":
         return pa.feather.read_table(str(path), memory_map=False)
-    check_claim(path.stat().st_size // LONGEST_NUMBER * NUMBER, path)
     separator, names = _header(path)
+    _check_values(path, separator)
     return pa.csv.read_csv(
         str(path),
         parse_options=pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
@@ -114,8 +119,7 @@ def _read(pa: Any, path: Path, kind: str, texts: Collection[str]) -> Any:
 
 def _header(path: Path) -> tuple[str, list[str]]:
     """The separator and the column names, as written in the first line."""
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
-    with opened(path, "rb") as file:
+    with _opened(path) as file:
         start = file.readline(LONGEST_HEADER + 1)
     if len(start) > LONGEST_HEADER:
         raise DataError(
@@ -125,6 +129,37 @@ def _header(path: Path) -> tuple[str, list[str]]:
     unquoted = re.sub(r'"[^"]*"', "", line)
     separator = max(",;\t", key=unquoted.count)
     return separator, [name for names in csv.reader([line], delimiter=separator) for name in names]
+
+
+def _check_values(path: Path, separator: str) -> None:
+    """Raise DataError for a text of more values than fit into memory; where it may have as many they are counted.
+
+    A value that is read takes 8 bytes, and one that is longer than any number is a text, of which every byte is kept.
+    """
+    size, most = path.stat().st_size, memory_bytes()
+    if not _is_packed(path):
+        check_claim(size // LONGEST_NUMBER * NUMBER, path)
+    if size * (PACKED if _is_packed(path) else 1) * READ <= most:
+        return
+    length = values = 0
+    with _opened(path) as file:
+        while block := file.read(BLOCK):
+            length += len(block)
+            values += block.count(separator.encode()) + block.count(b"\n")
+            if values * READ + max(0, length - values * LONGEST_NUMBER) > most:
+                raise DataError(
+                    f"{path}: its first {length / 1e6:,.0f} MB of text have {values:,} values, which are more than the "
+                    f"{most / 1e9:,.1f} GB of memory hold: too much for this machine, or made to fill it. Nothing of "
+                    "it was kept."
+                )
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb")) if _is_packed(path) else path.open("rb")
+
+
+def _is_packed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
 
 
 def _texts_of(encoding: Mapping[str, Any] | None) -> set[str]:

@@ -29,6 +29,7 @@ class DatasetBatches:
 
     With `left_out`, examples that cannot be read are left out (see `reading`) and written there, each with the reason
     that was found first; without it they are an error. Their indices are those of the Dataset that the user passed.
+    Where targets are labels, `classes` says of how many classes.
     """
 
     def __init__(
@@ -44,12 +45,13 @@ class DatasetBatches:
         pad: bool = True,
         timeout: float | None = TIMEOUT,
         left_out: MutableMapping[int, str] | None = None,
+        classes: int | None = None,
     ) -> None:
         self.dataset, self.workers, self.left_out = dataset, workers, left_out
         self.device = torch.device(device)
         self.layout = Layout(len(dataset), batch_size, seed, training, drop_last, pad)
         self.per_epoch = self.layout.per_epoch
-        self._reader = Reader(dataset, seed, training, skips=left_out is not None)
+        self._reader = Reader(dataset, seed, training, skips=left_out is not None, classes=classes)
         self._crew = Crew(workers, seed, self.device.type == "cuda", timeout, self._named)
 
     def start(self, at: Position = START) -> Iterator[Batch]:

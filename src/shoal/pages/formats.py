@@ -100,22 +100,6 @@ def moment(seconds: float | None) -> str:
     return f"{value:.3g} s" if value < 999.5 else f"{value:,.0f} s"
 
 
-def size(count_bytes: int) -> str:
-    """Return a number of bytes.
-
-    >>> [size(v) for v in (512, 1_250_000, 3_000_000_000)]
-    ['512 B', '1.2 MB', '3.0 GB']
-    """
-    if count_bytes < 1000:
-        return f"{count_bytes} B"
-    value, units = count_bytes / 1000, ("kB", "MB", "GB")
-    for unit in units:
-        if value < 999.95:
-            return f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} TB"
-
-
 def ago(moment: str | None, now: datetime) -> str:
     """Return how long before `now` an ISO 8601 moment was, in its largest unit.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from shoal.pages import formats
 from shoal.pages.chart import chart
 from shoal.pages.findings import findings
 from shoal.pages.lenient import inner, real
+from shoal.pages.lost_rows import lost_rows
 from shoal.pages.markup import Content, Html, tag
 from shoal.pages.metrics_grid import rows_of
 from shoal.pages.report_facts import provenance, recipe
@@ -28,7 +29,6 @@ from shoal.pages.statuses import advice, status
 from shoal.pages.tables import grid
 from shoal.pages.which_weights import weights_in_words
 from shoal.store import RunFolder, latest, read_journal, record
-from shoal.store.journal import unreadable
 
 GENERATOR = "Shoal run page"
 MOST_CHARTS = 10
@@ -40,12 +40,12 @@ def report(folder: RunFolder, *, now: datetime | None = None) -> str:
     """Return the page; raises StoreError for a record that cannot be read."""
     known = record.read(folder)
     word = record.status(folder, dict(known))
-    history, skipped = read_journal(folder.history)
+    history, _ = read_journal(folder.history)
     timing, _ = read_journal(folder.timing)
     body = [
         _head(folder, known, word),
         _what_happened(folder, known, history, word=word),
-        _curves(history, unreadable(folder.history) if skipped else ""),
+        _curves(history, lost_rows(folder, known)),
         predictions(folder),
         recipe(folder, known),
         time_spent(known, timing),
@@ -133,7 +133,7 @@ def _traceback(folder: RunFolder, reason: str) -> Html | None:
     return tag("pre", more) if found and formats.clean(more, keep="\n") not in reason else None
 
 
-def _curves(history: Rows, skipped: str) -> Html:
+def _curves(history: Rows, lost: Sequence[str]) -> Html:
     drawn, values = quantities(history), hypers(history)
     parts: list[Content] = []
     if drawn or values:
@@ -145,8 +145,7 @@ def _curves(history: Rows, skipped: str) -> Html:
         parts.append(tag("p", f"Not drawn: {', '.join(left)}.", class_="soft") if left else None)
     else:
         parts.append(tag("p", "There are no rows of history yet."))
-    if skipped:
-        parts.append(tag("p", f"{skipped} of history.jsonl could not be read: left out."))
+    parts.extend(tag("p", sentence) for sentence in lost)
     return tag("section", tag("h2", "Curves"), parts)
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from shoal.files import size
 from shoal.pages import formats
 from shoal.pages.blocks import Block, Column, Grid, Heading, Lines, Pairs, text_of
 from shoal.pages.curves import curve
 from shoal.pages.lenient import real
+from shoal.pages.lost_rows import lost_rows
 from shoal.pages.metrics_grid import metrics_grid
 from shoal.pages.plan_facts import plan_facts, scaled_rows
 from shoal.pages.series import points
@@ -17,7 +19,6 @@ from shoal.pages.splits import split_of
 from shoal.pages.statuses import advice, status
 from shoal.pages.which_weights import weights_in_words
 from shoal.store import RunFolder, latest, read_journal, record
-from shoal.store.journal import unreadable
 
 DRAWN = (
     "train.loss",
@@ -35,10 +36,10 @@ Record = Mapping[str, Any]
 def run_page(folder: RunFolder, *, columns: int = 60) -> list[Block]:
     """Return the page; curves are up to `columns` wide. Raises StoreError for a record that cannot be read."""
     known = record.read(folder)
-    history, skipped = read_journal(folder.history)
+    history, _ = read_journal(folder.history)
     sections = (
         _metrics(known, latest(folder.history)),
-        _curves(history, unreadable(folder.history) if skipped else "", columns),
+        _curves(history, lost_rows(folder, known), columns),
         _data(known),
         _plan(known),
         _scaled(known),
@@ -101,12 +102,11 @@ def _metrics(known: Record, row: Mapping[str, Any]) -> list[Block]:
     return [Heading("metrics" if final else "latest metrics"), metrics_grid(found)]
 
 
-def _curves(history: Sequence[Record], skipped: str, columns: int) -> list[Block]:
+def _curves(history: Sequence[Record], lost: Sequence[str], columns: int) -> list[Block]:
     names = list(dict.fromkeys(name for row in history for name in row if "." in name and not _is_test(name)))
     drawn = [name for name in DRAWN if name in names] or names[:OTHERS_DRAWN]
     lines = [line for name in drawn for line in curve(formats.clean(name), points(history, name), columns=columns)]
-    if skipped:
-        lines.append(f"{skipped} of history.jsonl could not be read: left out.")
+    lines.extend(lost)
     return [Heading("history"), Lines(lines)] if lines else []
 
 
@@ -153,7 +153,7 @@ def _scaled(known: Record) -> list[Block]:
 
 def _checkpoints(folder: RunFolder) -> list[Block]:
     found = sorted(path for path in folder.checkpoints.glob("step-*") if path.is_dir() and "." not in path.name)
-    rows = [[formats.clean(path.name), formats.size(_bytes_of(path))] for path in found]
+    rows = [[formats.clean(path.name), size(_bytes_of(path))] for path in found]
     columns = [Column("checkpoint"), Column("size", right=True)]
     return [Heading("checkpoints"), Grid(columns, rows)] if rows else []
 

@@ -34,13 +34,18 @@ PARTS: dict[str, str] = {
 """Key path of each named part, and the table in which its name is resolved."""
 
 
+PASSED = {"map_style": "of Datasets passed from Python", "stream": "of streams passed from Python"}
+"""What entries are called that nobody chooses by name."""
+
+
 def parse(data: Mapping[str, Any]) -> Recipe:
-    """Validate a mapping into a frozen Recipe; raises RecipeError with one line for each problem."""
+    """Validate a mapping into a frozen Recipe; raises RecipeError with one line for each problem, under a head."""
     problems: list[str] = []
     resolved = _resolve_parts(dict(data), problems)
     recipe = _validate(Recipe, resolved, "", problems)
     if problems:
-        raise RecipeError("\n".join(problems))
+        listed = [f"{len(problems)} things are wrong:", *(f"- {problem}" for problem in problems)]
+        raise RecipeError("\n".join(listed if len(problems) > 1 else problems))
     assert recipe is not None
     try:
         safe_name(recipe.name)
@@ -158,7 +163,8 @@ def _unknown_key(owner: type[BaseModel], prefix: str, location: Sequence[str]) -
     if key == "_target_":
         hint = "a recipe names no code to import; register your own with --module MODULE. "
     elif prefix in PARTS and (others := _entries_with(PARTS[prefix], key)):
-        hint = f"{key} is a key of {', '.join(others)}, not of {owner.model_fields['name'].default}. "
+        here = owner.model_fields["name"].default
+        hint = f"{key} is a key of {', '.join(others)}, not of {here}. Leave it out, or choose one that has it. "
     elif close:
         hint = f"did you mean {dotted}{close}? "
     else:
@@ -169,7 +175,8 @@ def _unknown_key(owner: type[BaseModel], prefix: str, location: Sequence[str]) -
 
 def _entries_with(kind: str, key: str) -> list[str]:
     """The entries of a table that have the key: `momentum` is one of sgd's."""
-    return [name for name, cls in sorted(TABLES[kind].items()) if key in cls.model_fields]
+    having = [name for name, cls in sorted(TABLES[kind].items()) if key in cls.model_fields]
+    return [name for name in having if name not in PASSED] + [PASSED[name] for name in having if name in PASSED]
 
 
 def _elsewhere(key: str) -> str | None:

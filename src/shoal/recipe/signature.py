@@ -36,7 +36,12 @@ def canonical(recipe: Recipe, digests: Mapping[str, str] | None = None) -> dict[
 
 def signature(recipe: Recipe, digests: Mapping[str, str] | None = None) -> str:
     """Return the 32 hex digits that identify an experiment."""
-    text = json.dumps(canonical(recipe, digests), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return of_form(canonical(recipe, digests))
+
+
+def of_form(form: Mapping[str, Any]) -> str:
+    """Return the signature of a canonical form, as a record has it too."""
+    text = json.dumps(form, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -50,7 +50,8 @@ def summaries(runs: Path) -> list[Summary]:
 
 
 def as_result(summary: Summary) -> dict[str, Any]:
-    """Return a summary as `--json` prints a run; the same keys as `record.result`."""
+    """Return a summary as `--json` prints a run: the keys of `record.result`, and why a run cannot be read."""
+    reason = {"reason": summary.reason} if summary.status == UNREADABLE else {}
     return {
         "run": summary.label,
         "signature": summary.signature,
@@ -59,6 +60,7 @@ def as_result(summary: Summary) -> dict[str, Any]:
         "folder": str(summary.folder.path),
         "steps": summary.steps,
         "metrics": summary.metrics,
+        **reason,
     }
 
 

@@ -62,29 +62,34 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     """Return a checkpoint's manifest; raises CheckpointError where it is damaged, of a newer format, or another's."""
     path = folder / MANIFEST
     try:
-        manifest: Any = json.loads(_short(path))
-        version, files, stated = manifest["format"], manifest["files"], manifest.get(CHECKSUM)
+        found: Any = json.loads(_short(path))
+        manifest = cast(dict[str, Any], found) if isinstance(found, dict) else {}
         own = checksum(manifest)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error}).") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: damaged: it is not the JSON that was written there.") from error
+    version, files, stated = manifest.get("format"), manifest.get("files"), manifest.get(CHECKSUM)
     if type(version) is not int:
-        raise CheckpointError(f"{path}: damaged (it does not say its format).")
+        raise CheckpointError(f"{path}: damaged: it does not say its format.")
     if version != FORMAT:
         raise CheckpointError(f"{path}: {other_format(version, FORMAT)}.")
     if stated != own:
         raise CheckpointError(f"{path}: its content does not have the checksum it was saved with.")
-    if not isinstance(files, dict) or manifest.get("step") != step_of(folder):
+    if not isinstance(files, dict):
+        raise CheckpointError(f"{path}: damaged: it names no files.")
+    if manifest.get("step") != step_of(folder):
         raise CheckpointError(f"{path}: of step {manifest.get('step')}, in the folder of another.")
     return manifest
 
 
 def _short(path: Path) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-        raise ValueError("it is no file")
+        raise CheckpointError(f"{path}: damaged: it is no file.")
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+        raise CheckpointError(f"{path}: damaged: it has more than {MOST_BYTES:,} bytes.")
     return content
 
 

@@ -23,6 +23,8 @@ from shoal.store.layout import EXPERIMENT, FILES, PREFIX, SEED, SIGNATURE, RunFo
 
 HALF_WRITTEN = re.compile(r"\.((?P<file>.+)\.tmp-\d+|probe-.+)")
 """What `files` writes on the way to a whole file, and to find out whether it can."""
+BESIDE = re.compile(r"(?P<file>.+)\.(torn|aside-\d+)")
+"""What was cut from a file, and files as they were found that were no longer what a training wrote."""
 _creating = threading.Lock()
 
 
@@ -96,8 +98,7 @@ def remove(folder: RunFolder) -> None:
     Raises LiveRunError for a run that is being trained, StoreError for a folder that is no run's. It disappears under
     its name at once, so that a removal that is interrupted leaves no half of a run.
     """
-    if folder.path.is_symlink() or not _is_ours(folder):
-        raise StoreError(f"{str(folder.path)!r} is not the folder of a run: nothing was removed.")
+    refuse_removal(folder)
     doomed = folder.path.with_name(f".{folder.path.name}.removed-{os.getpid()}")
     with lock.RunLock(folder):
         folder.path.rename(doomed)
@@ -107,6 +108,18 @@ def remove(folder: RunFolder) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
+
+
+def refuse_removal(folder: RunFolder) -> None:
+    """Raise StoreError for a folder that is no run's, or that this user may not delete."""
+    if folder.path.is_symlink() or not _is_ours(folder):
+        raise StoreError(f"{str(folder.path)!r} is not the folder of a run: nothing was removed.")
+    for place in (folder.path.parent, folder.path):
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise StoreError(
+                f"the run {folder.label} cannot be removed, for {str(place)!r} is read-only for this user: nothing was "
+                "removed. Allow writing there (chmod u+w, or mount its disk for writing), or let its owner remove it."
+            )
 
 
 def is_run(folder: RunFolder) -> bool:
@@ -124,9 +137,12 @@ def _is_ours(folder: RunFolder) -> bool:
             return True
     except StoreError:
         pass
-    return is_run(folder) and all(
-        path.name.partition(".torn")[0] in FILES or _is_half_written(path) for path in folder.path.iterdir()
-    )
+    return is_run(folder) and all(_is_of_a_run(path) for path in folder.path.iterdir())
+
+
+def _is_of_a_run(path: Path) -> bool:
+    beside = BESIDE.fullmatch(path.name)
+    return (beside["file"] if beside else path.name) in FILES or _is_half_written(path)
 
 
 def _experiments(runs: Path, signature: str) -> Iterator[Path]:

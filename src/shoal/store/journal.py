@@ -8,17 +8,16 @@ readers skip the lines that they cannot read, and count them.
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
-from shoal.errors import StoreError
-from shoal.files import to_json, write_atomic
+from shoal.files import set_beside, to_json, write_atomic
+from shoal.store.marks import Changed, Mark, row_of
 
 FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 BLOCK = 4096
@@ -34,6 +33,7 @@ class Journal:
         self._handle = os.open(path, FLAGS, 0o644)
         try:
             self._repair()
+            self._rows = path.read_bytes().count(b"\n")
         except BaseException:
             os.close(self._handle)
             raise
@@ -46,6 +46,7 @@ class Journal:
         if written != len(line):
             os.ftruncate(self._handle, before)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        self._rows += 1
 
     def size(self) -> int:
         """Return the length in bytes: the offset that `cut` takes."""
@@ -58,35 +59,47 @@ class Journal:
             if os.path.samestat(own, self.path.stat()):
                 return False
         write_atomic(self.path, os.pread(self._handle, own.st_size, 0))
-        gone, self._handle = self._handle, os.open(self.path, FLAGS, 0o644)
-        os.close(gone)
+        self._open_again()
         return True
 
     def sync(self) -> None:
         """Flush the rows to disk."""
         os.fsync(self._handle)
 
-    def cut(self, offset: int) -> None:
-        """Drop the rows after `offset`, durably; raises StoreError unless a line ends there."""
-        size = self.size()
-        if not 0 <= offset <= size:
-            raise StoreError(
-                f"{str(self.path)!r} has {size:,} bytes and the checkpoint was saved at {offset:,}: rows were lost "
-                "since. Restore the file, or start the run again with --again."
-            )
-        if offset and os.pread(self._handle, 1, offset - 1) != b"\n":
-            raise StoreError(
-                f"{str(self.path)!r} was edited: no line ends at byte {offset:,}, where the checkpoint was saved. "
-                "Restore the file, or start the run again with --again."
-            )
-        os.ftruncate(self._handle, offset)
-        os.fsync(self._handle)
+    def rows(self) -> int:
+        """Return how many lines there are."""
+        return self._rows
+
+    def cut(self, mark: Mark) -> Changed | None:
+        """Drop the rows after a mark, durably, and return None.
+
+        Where the file is not what it was at the mark (shorter, or with other lines), the rows up to there that can be
+        read are kept, a file that had more than those is copied beside it, and what came of it is returned.
+        """
+        self.restored()
+        content, changed = self.path.read_bytes(), None
+        if mark.fits(content):
+            os.ftruncate(self._handle, mark.offset)
+            os.fsync(self._handle)
+        else:
+            lines = mark.lines_in(content)
+            kept = b"".join(line + b"\n" for line in lines)
+            beside = set_beside(self.path).name if mark.loses(content, kept) else None
+            write_atomic(self.path, kept)
+            self._open_again()
+            changed = Changed(self.path.name, mark, len(lines), beside)
+        self._rows = self.path.read_bytes().count(b"\n")
+        return changed
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+    def _open_again(self) -> None:
+        gone, self._handle = self._handle, os.open(self.path, FLAGS, 0o644)
+        os.close(gone)
 
     def _repair(self) -> None:
         size = self.size()
@@ -129,7 +142,7 @@ def _parsed(path: Path) -> list[dict[str, Any] | None]:
     except FileNotFoundError:
         return []
     *lines, tail = content.split(b"\n")
-    return [*map(_row, lines), *([None] if tail else [])]
+    return [*map(row_of, lines), *([None] if tail else [])]
 
 
 def last_row(path: Path) -> dict[str, Any] | None:
@@ -165,17 +178,9 @@ def _backwards(path: Path) -> Iterator[dict[str, Any]]:
                 torn = False
             whole = [first, *lines] if start == 0 and not torn else lines
             rest = first
-            yield from (row for line in reversed(whole) if (row := _row(line)) is not None)
+            yield from (row for line in reversed(whole) if (row := row_of(line)) is not None)
     finally:
         os.close(handle)
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    try:
-        found: Any = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return cast(dict[str, Any], found) if isinstance(found, dict) else None
 
 
 def _last_newline(handle: int, size: int) -> int:

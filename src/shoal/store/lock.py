@@ -28,6 +28,7 @@ PATIENCE_SECONDS = 0.3
 
 Inode = tuple[int, int]
 _held: dict[Inode, dict[str, Any]] = {}
+_notes: dict[Inode, dict[str, Any]] = {}
 _guard = threading.RLock()
 
 
@@ -57,6 +58,7 @@ class RunLock:
             os.close(self._handle)
             self._handle = None
             _held.pop(self._inode, None)
+            _notes.pop(self._inode, None)
 
     def _try(self) -> bool:
         with _guard:
@@ -81,7 +83,7 @@ class RunLock:
         os.ftruncate(handle, 0)
         os.pwrite(handle, line, 0)
         self._handle, self._inode, self._pid = handle, (status.st_dev, status.st_ino), os.getpid()
-        _held[self._inode] = owned
+        _held[self._inode], _notes[self._inode] = owned, {}
 
     def __enter__(self) -> RunLock:
         self.acquire()
@@ -122,6 +124,13 @@ def held_here(folder: RunFolder) -> bool:
     """Return whether this very process (or, in a forked child, its parent) holds the lock."""
     with _guard:
         return _inode(folder.lock) in _held
+
+
+def notes(folder: RunFolder) -> dict[str, Any] | None:
+    """Return what the holder of the lock remembers of the run, to be written to; None where it is not this process."""
+    with _guard:
+        inode = _inode(folder.lock)
+        return _notes.get(inode) if inode is not None else None
 
 
 def owner(folder: RunFolder) -> dict[str, Any] | None:

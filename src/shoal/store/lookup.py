@@ -82,8 +82,9 @@ def _unknown(runs: Path, text: str, known: Sequence[Summary]) -> str:
     words = {word for run in known for word in (run.label, run.folder.path.parent.name, run.name)}
     close = nearest(text, words)
     hint = f"did you mean {close!r}? " if close else ""
+    many = f"{len(known):,} run{'s' * (len(known) > 1)}"
     return (
-        f"no run {_short(text)!r} in {str(runs)!r} ({len(known)} runs): {hint}A run is named by its folder, its label, "
+        f"no run {_short(text)!r} in {str(runs)!r} ({many}): {hint}A run is named by its folder, its label, "
         "its name or four or more digits of its signature; 'shoal ls' lists them."
     )
 

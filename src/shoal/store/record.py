@@ -1,6 +1,7 @@
 """`run.json`: what is known about one run as a whole: its status and why, its plan, its result, where it came from.
 
-Written only by the process that holds the run's lock, always as a whole file; readers need no lock.
+Written only by the process that holds the run's lock, always as a whole file; readers need no lock. That process
+remembers what it wrote: a file that is removed, spoilt or edited meanwhile is written whole again.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -18,6 +20,8 @@ from shoal.store.layout import SEED, RunFolder
 
 FORMAT = 1
 STATUSES = ("queued", "running", "finished", "failed", "stopped", "killed")
+TOLD = {"file", "step", "missing", "said"}
+"""Keys of what is recorded of a journal that was changed."""
 RESERVE_BYTES = 1 << 16
 """The least that is reserved: a record takes a few kilobytes."""
 
@@ -51,7 +55,7 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise StoreError(_damaged(where, f"it is not JSON: {error}")) from error
     if not isinstance(found, dict):
-        raise StoreError(_damaged(where, f"it holds {type(found).__name__}, expected an object"))
+        raise StoreError(_damaged(where, "it is no mapping of keys to values"))
     record = cast(dict[str, Any], found)
     written = record.get("format")
     if type(written) is not int:
@@ -61,12 +65,49 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
     return record
 
 
+def known(folder: RunFolder) -> dict[str, Any]:
+    """Return the record as `read` does; to the holder of the run's lock what it wrote holds, whatever the file says."""
+    own = lock.notes(folder)
+    return {**_there(folder), **own} if own else read(folder)
+
+
 def update(folder: RunFolder, **changes: Any) -> dict[str, Any]:
     """Write the record with `changes` made to it, atomically, and return it. For the holder of the run's lock."""
-    record = {"format": FORMAT, **read(folder), **changes}
+    record = {"format": FORMAT, **known(folder), **changes}
     record["format"] = FORMAT
-    files.write_atomic(folder.record, files.to_json(record, indent=1) + "\n")
+    text = files.to_json(record, indent=1) + "\n"
+    files.write_atomic(folder.record, text)
+    if (own := lock.notes(folder)) is not None:
+        own.update(json.loads(text))
     return record
+
+
+def restored(folder: RunFolder) -> bool:
+    """Write the record again where it is not what the holder of the run's lock wrote; return whether it was not."""
+    there, whole = _there(folder), known(folder)
+    if there != whole:
+        update(folder)
+    return there != whole
+
+
+def _there(folder: RunFolder) -> dict[str, Any]:
+    try:
+        return read(folder)
+    except StoreError:
+        return {}
+
+
+def recipe(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the full recipe that a record has; None in one from before there was any in it."""
+    found = record.get("recipe")
+    return cast(Mapping[str, Any], found) if isinstance(found, dict) else None
+
+
+def journals(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a record has of journals that were changed: file, step, missing rows, and a sentence."""
+    found = record.get("journals")
+    told = cast(list[Any], found) if isinstance(found, list) else []
+    return [cast(dict[str, Any], one) for one in told if isinstance(one, dict) and one.keys() >= TOLD]
 
 
 def reserve(folder: RunFolder) -> None:

@@ -15,6 +15,8 @@ from shoal.store.checkpoint_files import candidates, damage, manifest_of, step_o
 from shoal.store.journal import last_row, unreadable
 from shoal.store.layout import RunFolder
 from shoal.store.lock import is_live
+from shoal.store.marks import Changed, Mark
+from shoal.store.record_check import record_problems
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,16 @@ def verify(folder: RunFolder) -> Verified:
     """Read every file of a run's folder that a resumed training or a reader depends on."""
     checked = [_checked(path) for path in candidates(folder.checkpoints)]
     checkpoints = tuple(one for one in checked if one is not None)
-    problems: list[str] = []
-    try:
-        record.read(folder)
-    except StoreError as error:
-        problems.append(str(error))
-    live = is_live(folder)
+    live, problems = is_live(folder), list[str]()
     for journal in (folder.history, folder.timing):
         if (lines := unreadable(journal)) and not live:  # the last line of a live one may be half-written
             problems.append(f"{journal}: {lines} cannot be read")
+    try:
+        known = record.read(folder)
+    except StoreError as error:
+        problems.append(str(error))
+    else:
+        problems += record_problems(folder, known, trained=bool(checkpoints))
     problems += _rows_lost(folder, checkpoints)
     if not checkpoints and not live and last_row(folder.history) is not None:
         problems.append(f"{folder.checkpoints}: there is no checkpoint, although {folder.history.name} has rows")
@@ -88,17 +91,26 @@ def _checked(path: Path) -> CheckedCheckpoint | None:
 
 
 def _rows_lost(folder: RunFolder, checkpoints: tuple[CheckedCheckpoint, ...]) -> list[str]:
-    """A journal that is shorter than it was when the newest good checkpoint was saved has lost rows."""
+    """A journal that is not what it was when the newest good checkpoint was saved has lost rows, or was edited."""
     good = next((one for one in checkpoints if one.damage is None), None)
     if good is None:
         return []
     try:
         manifest = manifest_of(good.path)
-    except CheckpointError:  # it has been removed since
+        marks = {path: Mark.of(manifest, path.stem) for path in (folder.history, folder.timing)}
+    except (
+        CheckpointError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # removed since, or of another hand, which states nothing
         return []
     found: list[str] = []
-    for path, key in ((folder.history, "history_bytes"), (folder.timing, "timing_bytes")):
-        size, stated = path.stat().st_size if path.exists() else 0, manifest.get(key, 0)
-        if type(stated) is int and size < stated:
-            found.append(f"{path}: {size:,} bytes, and {stated:,} when the checkpoint of step {good.step:,} was saved")
+    for path, mark in marks.items():
+        content = path.read_bytes() if path.is_file() else b""
+        if not mark.fits(content):
+            size, then = f"{len(content):,} bytes", f"when the checkpoint of step {good.step:,} was saved"
+            what = f"{size}, and {mark.offset:,} {then}" if len(content) < mark.offset else f"not what it was {then}"
+            rows = Changed(path.name, mark, len(mark.lines_in(content))).rows
+            found.append(f"{path}: {what}; {rows} up to there can be read")
     return found

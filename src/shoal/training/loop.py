@@ -175,7 +175,7 @@ def _refuse_bad_steps(engine: Engine, batches: Batches) -> None:
                 cause += (
                     f" {skips.updates:,} updates were left out until that was seen: more in a row than guard.limit."
                 )
-            where = f" It was on {origin.said}." if origin is not None else ""
+            where = f" It was on {origin.recorded('bad_step')}." if origin is not None else ""
             raise NonFiniteError(
                 f"{bad.said}; its update was not made.{where}{cause} {REMEDY}",
                 step=bad.step,

@@ -17,7 +17,10 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ask to save and stop: Ctrl-C, `kill` and schedulers, and what schedulers send ahead of a time limit."""
+"""Ask to save and stop: Ctrl-C, `kill` and schedulers, and what schedulers send ahead of a time limit.
+
+Ctrl-C does not where it is ignored already: a shell starts what it puts into the background of a script like that.
+"""
 IGNORED = (signal.SIGHUP,)
 """The terminal was closed: training goes on, and its log is in the run's folder."""
 ECHO_SECONDS = 0.5
@@ -99,7 +102,8 @@ class Pulse:
                 self.waiting = False  # what is left on the way out is not to be interrupted once more
                 raise Interrupted(self.asked)
 
-        before: dict[Any, Any] = {number: signal.signal(number, handle) for number in SIGNALS}
+        heard = [number for number in SIGNALS if number != signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+        before: dict[Any, Any] = {number: signal.signal(number, handle) for number in heard}
         before |= {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
         try:
             yield

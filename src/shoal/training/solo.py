@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from shoal import rng
+from shoal.checkpoints import plain
 from shoal.datasets import Batch, Batches
 from shoal.errors import CheckpointError, ran_out
 from shoal.optim import (
@@ -30,6 +31,7 @@ from shoal.optim import (
 from shoal.tasks import Task
 from shoal.training.eager import EagerStep
 from shoal.training.evaluation import Observer, evaluate
+from shoal.training.extra_state import extra_state, lent, load_extra_state
 from shoal.training.memory import out_of_memory
 from shoal.training.objective import SHARE
 from shoal.training.plan import Plan
@@ -72,6 +74,7 @@ class SoloEngine:
         self.trained = step.trained
         self.skips_on_device = step.skips_on_device
         self.best: dict[str, Tensor] | None = None
+        self.best_extra: dict[str, Any] | None = None
         self.averaging = averaging
         self.share = step.names.index(SHARE) if averaging is not None and SHARE in step.names else None
         self.in_recording = isinstance(step, RecordedStep) and step.average is not None
@@ -124,7 +127,7 @@ class SoloEngine:
             return as_float32(outputs)
 
         try:
-            with evaluating(self.model):
+            with evaluating(self.model), lent(self.model, self.best_extra if weights == "best" else None):
                 found = evaluate(forward, self.task, batches, seed=self.seed, observer=observer)
         except Exception as error:
             if ran_out(error):
@@ -182,6 +185,7 @@ class SoloEngine:
         assert run == 0
         chosen = self.averaged_weights() if weights == "average" else weights_of(self.model)
         present = {name: value.detach() for name, value in chosen.items()}
+        self.best_extra = plain(extra_state(self.model)) or None
         if self.best is None:
             self.best = {name: value.clone() for name, value in present.items()}
             return
@@ -192,7 +196,7 @@ class SoloEngine:
         """Return the run's state by name: live tensors, to be saved before the next step."""
         weights = weights_of(self.model)
         parameters = dict(self.model.named_parameters())
-        scale = self.perform.scale
+        scale, extra = self.perform.scale, extra_state(self.model)
         return {
             "parameters": parameters,
             "buffers": {name: value for name, value in weights.items() if name not in parameters},
@@ -205,6 +209,7 @@ class SoloEngine:
             "scale": scale.state_dict() if scale is not None else None,
             "steps": self.steps,
             "random": rng.captured(),
+            **({"extra": extra, "best_extra": self.best_extra} if extra else {}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -213,6 +218,8 @@ class SoloEngine:
         Raises CheckpointError where it is that of another model or optimizer.
         """
         load_weights(self.model, {**state["parameters"], **state["buffers"]})
+        load_extra_state(self.model, state.get("extra"))
+        self.best_extra = state.get("best_extra")
         self.steps = int(state["steps"])
         self.perform.load_optimizer_state(state, steps=self.steps)
         self.meter.load_state_dict(state["meter"])
