@@ -359,6 +359,17 @@ def test_a_command_that_needs_a_recipe_says_who_made_the_run(tmp_path: Path) -> 
         shoal.train({"init.from": str(folder), "budget.steps": 1}, runs=tmp_path, quiet=True)
 
 
+def test_a_history_that_was_removed_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        gan(tmp_path, at(6, failing))
+    folder_of(tmp_path).history.write_bytes(b"")
+    run = gan(tmp_path)
+    assert run.finished
+    assert [row["step"] for row in rows(tmp_path)] == [6]
+    assert "history.jsonl" in (run.folder / "train.log").read_text()
+    assert [known["file"] for known in record.read(run.location)["journals"]] == ["history.jsonl"]
+
+
 def test_commands_that_read_folders_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = gan(tmp_path / "runs")
     words = ["--runs", str(tmp_path / "runs")]
