@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shoal.api import Metric, Run, Task, compare, dataset, load, model, optimizer, runs, task, text, train
+    from shoal.api import Metric, Run, Task, compare, dataset, load, model, open_run, optimizer, runs, task, text, train
     from shoal.errors import ShoalError
     from shoal.recipe import Recipe
     from shoal.recipe.compose import compose
@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "log",
     "model",
+    "open_run",
     "optimizer",
     "runs",
     "task",

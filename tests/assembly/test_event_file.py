@@ -18,6 +18,7 @@ from shoal.assembly.event_file import EventFile, rewrite, tag
 from shoal.pages.board_files import event_files
 from shoal.recipe import parse
 from shoal.recipe.compose import compose
+from shoal.recipe.flat import hyperparameters as values_of
 from shoal.store import Journal, RunFolder, read_journal
 
 WORDS = ["digits_mlp", "budget.steps=40", "evaluate.every=10", "log.every=5", "model.dropout=0.2", "optimizer=adamw"]
@@ -117,7 +118,7 @@ def test_a_run_without_the_key_imports_no_tensorboard(tmp_path: Path) -> None:
 def test_hyperparameters_are_those_that_may_change_the_result(tmp_path: Path) -> None:
     recipe = parse({"optimizer": {"name": "adamw", "lr": 0.25}, "seed": 3, "log": {"tensorboard": True}})
     folder = make_run(tmp_path, history=3)
-    rewrite(tmp_path / "board", folder, recipe).close()
+    rewrite(tmp_path / "board", folder, values_of(recipe)).close()
     found = hyperparameters(tmp_path / "board")
     assert found["optimizer.lr"] == 0.25
     assert found["optimizer.name"] == "adamw"
@@ -131,7 +132,7 @@ def test_null_is_nan_and_a_missing_time_is_no_harm(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     with Journal(folder.history) as journal:
         journal.append({"step": 1, "epoch": 0.5, "train.loss": float("inf"), "note": "text", "a.b": 2})
-    rewrite(tmp_path / "board", folder, parse({})).close()
+    rewrite(tmp_path / "board", folder, values_of(parse({}))).close()
     found = scalars(tmp_path / "board")
     assert str(found["loss/train"]) == "[(1, nan)]"
     assert found["a/b"] == [(1, 2.0)]
@@ -142,7 +143,7 @@ def test_where_the_new_file_cannot_be_written_the_old_one_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_run(tmp_path, history=3)
-    rewrite(tmp_path / "board", folder, parse({})).close()
+    rewrite(tmp_path / "board", folder, values_of(parse({}))).close()
     before = event_files(tmp_path / "board")
 
     def full(self: EventFile) -> None:
@@ -150,7 +151,7 @@ def test_where_the_new_file_cannot_be_written_the_old_one_stays(
 
     monkeypatch.setattr(EventFile, "flush", full)
     with pytest.raises(OSError, match="No space left"):
-        rewrite(tmp_path / "board", folder, parse({}))
+        rewrite(tmp_path / "board", folder, values_of(parse({})))
     assert event_files(tmp_path / "board") == before
     assert len(before) == 1
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.faults.endings import waited
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -17,11 +18,15 @@ SHOAL = [sys.executable, "-m", "shoal"]
 ENTRIES = ["--module", "own_module", "--config-dir", str(EXAMPLES / "presets")]
 
 
+def environment() -> dict[str, str]:
+    paths = [str(ROOT / "src"), str(EXAMPLES)]
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+
+
 def run(*words: str, here: Path) -> str:
     """Run a command in the folder `here` on one thread; return what it printed on stdout."""
-    paths = [str(ROOT / "src"), str(EXAMPLES)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run(words, cwd=here, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    here.mkdir(exist_ok=True)
+    done = subprocess.run(words, cwd=here, env=environment(), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -60,6 +65,41 @@ def test_a_loop_written_by_hand_is_stopped_and_continued_with_the_same_bits(tmp_
     run(*loop, "other", "130", here=tmp_path)
     assert run(*loop, "other", here=tmp_path) == whole
     assert float(re.findall(r"accuracy (0\.\d+)", whole)[0]) > 0.95
+
+
+def test_the_basic_pipeline_by_hand_is_killed_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    script = EXAMPLES / "basic_pipeline.py"
+    assert len(script.read_text().splitlines()) < 60
+    words = [sys.executable, str(script), "--epochs", "20", "--lr", "0.05"]
+    whole = run(*words, here=tmp_path / "whole")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    with subprocess.Popen(words, cwd=killed, env=environment(), stdout=subprocess.DEVNULL) as process:
+        waited(lambda: list(killed.glob("runs/*/seed-0/history.jsonl")) and rows(killed) > 3, "four rows")
+        process.kill()
+    assert rows(killed) < 20
+    again = run(*words, here=killed)
+    assert again.splitlines()[-1] == whole.splitlines()[-1]
+    assert re.search(r"^basic_pipeline-\w+/seed-0: test accuracy 9[89]\.\d+%$", again, re.MULTILINE)
+    found = [next((tmp_path / name).glob("runs/*/seed-0/history.jsonl")) for name in ("whole", "killed")]
+    assert found[0].read_bytes() == found[1].read_bytes()
+    finished = run(*words, here=killed)
+    assert "it is not trained again" in finished
+    assert finished.splitlines()[-1] == whole.splitlines()[-1]
+
+
+def rows(folder: Path) -> int:
+    (history,) = folder.glob("runs/*/seed-0/history.jsonl")
+    return history.read_bytes().count(b"\n")
+
+
+def test_a_gan_by_hand_is_a_run_like_any_other(tmp_path: Path) -> None:
+    code = "import gan; gan.CONFIG.update(steps=60, log_every=20); gan.main()"
+    told = run(sys.executable, "-c", code, here=tmp_path)
+    assert re.search(r"^ring-\w{12}/seed-0: radius \d\.\d+ \+- \d\.\d+$", told, re.MULTILINE)
+    listed = [json.loads(line) for line in run(*SHOAL, "ls", "--json", here=tmp_path).splitlines()]
+    assert [(each["status"], each["steps"]) for each in listed] == [("finished", 60)]
+    assert "train.generator" in run(*SHOAL, "show", "ring", here=tmp_path)
 
 
 def test_a_branch_in_python_and_by_cond_train_to_the_same_weights(tmp_path: Path) -> None:

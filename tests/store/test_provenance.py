@@ -24,7 +24,8 @@ def test_what_is_collected_is_plain_and_nameless(tmp_path: Path) -> None:
         (["shoal", "train", "digits", "optimizer.lr=-1"], "shoal train digits optimizer.lr=-1"),
         (["/opt/bin/shoal", "train", "name=a b"], "shoal train 'name=a b'"),
         (["/x/shoal/__main__.py", "ls"], "python -m shoal ls"),
-        (["train.py"], "train.py"),
+        (["train.py"], "python train.py"),
+        (["exp/gan.py", "lr=0.1"], "python exp/gan.py lr=0.1"),
         ([], ""),
     ],
 )

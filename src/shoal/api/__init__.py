@@ -2,6 +2,7 @@
 
 from shoal.api.compare import compare
 from shoal.api.load import load, runs
+from shoal.api.open_run import open_run
 from shoal.api.run import Run
 from shoal.api.train import train
 from shoal.assembly import dataset, model, optimizer, task
@@ -16,6 +17,7 @@ __all__ = [
     "dataset",
     "load",
     "model",
+    "open_run",
     "optimizer",
     "runs",
     "task",

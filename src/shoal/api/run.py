@@ -15,6 +15,7 @@ from shoal.api.frames import dataframe
 from shoal.api.overrides import overrides_of
 from shoal.assembly import Objects, Screen, export, extend, recipe_of, test_run, trained_model
 from shoal.assembly.migration import Examiner, covers, migrate
+from shoal.assembly.opened import states_of
 from shoal.assembly.prediction import Predictions, predict
 from shoal.assembly.sampling import Sampling, sample
 from shoal.datasets.tokens import Tokenizer, recorded
@@ -122,6 +123,13 @@ class Run:
         the last. Raises InputError for weights that the run does not have.
         """
         return trained_model(self.location, self.objects, normalised=normalised, weights=weights)
+
+    def states(self) -> dict[str, Any]:
+        """Return the states that the program of an `open_run` registered, by name: `states()["generator"]`, on the CPU.
+
+        Raises StoreError for a run that has none, as one that was trained from a recipe.
+        """
+        return states_of(self.location)
 
     def _repr_html_(self) -> str:
         return run_html(self.location)

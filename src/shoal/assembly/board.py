@@ -7,7 +7,6 @@ model draws random numbers: the caller keeps the random state.
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import nn
 
 from shoal.assembly import projection
 from shoal.assembly.build import Workshop
-from shoal.assembly.event_file import EventFile, Summary, finite, rewrite
+from shoal.assembly.event_file import EventFile, Summary, conclude, rewrite
 from shoal.assembly.graph import graph_of
 from shoal.assembly.objects import Objects
 from shoal.assembly.pictures import are_pictures, png, sheet, shown
@@ -26,6 +25,8 @@ from shoal.assembly.trained import blank_inputs, recipe_of, trained_model
 from shoal.datasets import Batch
 from shoal.errors import ExportError, ShoalError
 from shoal.pages.board_files import PROJECTOR, PROJECTOR_CONFIG
+from shoal.recipe import flat
+from shoal.recipe.flat import hyperparameters
 from shoal.store import RunFolder, record
 
 PICTURES, SIDE = 64, 128
@@ -39,21 +40,25 @@ def write_board(target: Path, folder: RunFolder, objects: Objects, say: Say) -> 
 
     Raises StoreError for a run that was never started, and OSError where the disk refuses.
     """
-    recipe = recipe_of(folder)
+    values = _values(folder)
     remove(target)
-    with closing(rewrite(target, folder, recipe)) as events:
-        complete(events, folder, _workshop(folder, objects, say), objects, say)
+    with closing(rewrite(target, folder, values)) as events:
+        if record.read(folder).get("program"):  # it has no model that could be built
+            conclude(events, folder)
+        else:
+            complete(events, folder, _workshop(folder, objects, say), objects, say)
+
+
+def _values(folder: RunFolder) -> dict[str, Any]:
+    """The hyperparameters of a run, under dotted keys: of a recipe, or of a program's config."""
+    if not record.read(folder).get("program"):
+        return hyperparameters(recipe_of(folder))
+    return {key: value for key, value in flat.read(folder.recipe).items() if key != "name"}
 
 
 def complete(events: EventFile, folder: RunFolder, workshop: Workshop | None, objects: Objects, say: Say) -> None:
     """Write the rest of a run's board behind its history; without a workshop there are no examples to show."""
-    facts = record.read(folder)
-    step, metrics = int(facts.get("steps") or 0), cast("dict[str, float]", facts.get("metrics") or {})
-    final = [Summary.Value(tag=f"final/{name}", simple_value=finite(value)) for name, value in metrics.items()]
-    events.summary(final, step=step)
-    if facts.get("status") == "finished":
-        events.finished(at=time.time())
-    events.flush()
+    step = conclude(events, folder)
     model = _graph(events, folder, objects, say)
     if workshop is not None:
         _pictures(events, workshop, step, say)

@@ -7,8 +7,6 @@ ends a training, `run.json` says what and why.
 from __future__ import annotations
 
 import gc
-import os
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -18,7 +16,9 @@ from typing import Any
 import torch
 
 from shoal.assembly import samples
+from shoal.assembly.attempt import begun, claimed, finished
 from shoal.assembly.build import Workshop, data_path
+from shoal.assembly.copies import Copies, check_copies
 from shoal.assembly.decisions import Decision, accumulate, couples, halve, recorded, rewind, spent, told
 from shoal.assembly.defaults import defaults_since
 from shoal.assembly.devices import determinism, gradients
@@ -34,17 +34,15 @@ from shoal.assembly.remarks import remarks
 from shoal.assembly.screen import Screen
 from shoal.assembly.stepping import Step
 from shoal.assembly.warm import Warm
-from shoal.checkpoints import size_of
-from shoal.datasets import START, StreamBatches
+from shoal.datasets import StreamBatches
 from shoal.errors import NonFiniteError, OutOfMemoryError
-from shoal.files import writable_folder, write_atomic
 from shoal.recipe import Recipe
+from shoal.recipe.flat import hyperparameters
 from shoal.recipe.said import differences
 from shoal.recipe.scaling import sentences
 from shoal.rng import preserved
-from shoal.store import RunFolder, RunId, RunLock, create, find, record, set_aside, sweep
+from shoal.store import RunFolder, RunId, RunLock, record, sweep
 from shoal.store.provenance import command
-from shoal.store.secrets import refuse_secret
 from shoal.training import BestWeights, Callback, Ending, Pulse, Row, SoloEngine, fit
 from shoal.training.evaluation import as_row
 from shoal.training.interruption import Watched
@@ -56,8 +54,6 @@ from shoal.training.seams import AVERAGED, Weights
 
 NOTICED = 2.0
 """Seconds of preparation that are told: recording and compiling are no part of a training's seconds."""
-ROOM = 3
-"""Checkpoints for which there has to be room on the disk: two that are kept, and the one that is being written."""
 
 
 def conduct(
@@ -77,25 +73,18 @@ def conduct(
     raised, once `run.json` says so. A run that was asked to stop returns with the status 'stopped'.
     """
     refuse_ranks()
+    check_copies(recipe.log)
     pulse = Pulse()
     keep_heap()
     with preserved(), threads_kept(), gradients(), determinism(recipe.deterministic):
         warm = warm or Warm(runs)
         workshop = Workshop(recipe, objects, runs, shelf=warm.shelf)
         workshop.check()
-        folder = find(runs, workshop.signature, recipe.seed)
-        if folder is not None and not again and record.status(folder) == "finished":
-            put_back(folder, screen)
-            return folder
-        if folder is None or again:
-            refuse_secret(recipe.name)
-        writable_folder(runs)
-        if folder is not None and again:
-            with RunLock(folder):
-                aside = set_aside(folder)
-            screen.say(f"the run before was set aside as {aside}")
-            folder = None
-        folder = create(runs, RunId(recipe.name, workshop.signature, recipe.seed))
+        run = RunId(recipe.name, workshop.signature, recipe.seed)
+        if not again and (known := finished(runs, run)) is not None:
+            put_back(known, screen)
+            return known
+        folder = claimed(runs, run, again=again, say=screen.say)
         with RunLock(folder):
             if record.read(folder).get("status") != "finished":  # it may have finished since it was found
                 refuse_repeating(folder)
@@ -125,7 +114,7 @@ def _train_locked(workshop: Workshop, folder: RunFolder, screen: Screen, pulse: 
         failed(folder, recorder, screen, error)
         raise
     else:  # the run is finished and recorded: nothing that happens here can fail it
-        if recorder.events is not None and record.read(folder).get("status") == "finished":
+        if recorder.copies.events is not None and record.read(folder).get("status") == "finished":
             _complete_board(workshop, folder, recorder, screen)
     finally:
         if recorder is not None:
@@ -173,38 +162,32 @@ def _open(workshop: Workshop, folder: RunFolder, screen: Screen, warm: Warm) -> 
     if (took := time.monotonic() - began) >= NOTICED:
         screen.say(f"preparing the {plan.execution} step took {took:.0f} s")
     named = recipe.model_copy(update={"name": str(before.get("name", recipe.name))})
-    if not before.get("provenance") and warm.patch:
-        write_atomic(folder.patch, warm.patch)
-    record.update(
+    begun(
         folder,
+        plan,
+        warm,
         name=named.name,
         signature=workshop.signature,
         seed=recipe.seed,
-        status="running",
-        reason=None,
-        bad_step=None,
-        stopped=None,
         total_steps=workshop.agenda.total,
         steps_per_epoch=workshop.agenda.per_epoch,
-        plan=asdict(plan),
-        replanned=[*(before.get("replanned") or ()), *plan.differences(before.get("plan") or {})] or None,
-        started=before.get("started") or now(),
-        attempts=int(before.get("attempts", 0)) + 1,
-        host=platform.node(),
-        pid=os.getpid(),
         parameters=sum(p.numel() for p in workshop.model.parameters()),
         identity=workshop.identity,
         recipe=named.mapping(),
         said=differences(recipe),
         data=_data_facts(workshop),
-        provenance=before.get("provenance") or warm.facts,
         scaled=[asdict(change) for change in workshop.changes] or None,
     )
     write_recipe(folder, named.mapping(), screen, before=record.recipe(before))  # after the record: never without one
-    record.reserve(folder)
     points = workshop.agenda.point
     recorder = RunRecorder(
-        folder, recipe, screen, batch_size=workshop.batch_size, points=points, left_out=workshop.left_out
+        folder,
+        recipe.checkpoint,
+        screen,
+        copies=Copies(folder, recipe.log, hyperparameters(recipe), screen.say),
+        batch_size=workshop.batch_size,
+        points=points,
+        left_out=workshop.left_out,
     )
     return recorder, workshop.engine(plan, step)
 
@@ -217,7 +200,7 @@ def _train(
     first = at.step
     _introduce(workshop, folder, engine, screen, first if loaded else None)
     if loaded is None:
-        _trial_save(folder, recorder, engine, callbacks)
+        recorder.first_save(engine, callbacks)
     elif isinstance(workshop.batches, StreamBatches):
         screen.say(workshop.batches.skipping(at))
     recorder.begin(workshop.began)
@@ -291,13 +274,6 @@ def _record_decision(decision: Decision, workshop: Workshop, folder: RunFolder, 
     with writing(folder):
         record.update(folder, guard=[each.plain() for each in workshop.decisions])
     screen.say(told(workshop.decisions))
-
-
-def _trial_save(folder: RunFolder, recorder: RunRecorder, engine: SoloEngine, callbacks: list[Callback]) -> None:
-    """Save before the first step: a full disk, or state that cannot be saved, is found now and not in an hour."""
-    writable_folder(folder.path, needed_bytes=max(1_000_000, ROOM * size_of(engine.state_dict())))
-    recorder.save(engine, START, callbacks)
-    recorder.settle()
 
 
 def _finish(
@@ -389,10 +365,10 @@ def _complete_board(workshop: Workshop, folder: RunFolder, recorder: RunRecorder
     """Write what TensorBoard shows beside the history."""
     from shoal.assembly.board import complete  # noqa: PLC0415 imports tensorboard, which takes 0.3 s
 
-    events = recorder.events
+    copies, events = recorder.copies, recorder.copies.events
     assert events is not None
-    recorder.to_board(lambda: complete(events, folder, workshop, workshop.objects, screen.say))
-    if recorder.events is not None:
+    copies.to_board(lambda: complete(events, folder, workshop, workshop.objects, screen.say))
+    if copies.events is not None:
         screen.say(f"for TensorBoard: tensorboard --logdir {folder.path.parent.parent}")
 
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from importlib import import_module
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tensorboard.plugins.hparams import metadata  # pyright: ignore[reportMissingTypeStubs]
 from tensorboard.summary.writer.record_writer import RecordWriter  # pyright: ignore[reportMissingTypeStubs]
@@ -24,8 +24,6 @@ from tensorboard.summary.writer.record_writer import RecordWriter  # pyright: ig
 from shoal.pages.board_files import EVENTS, SUFFIX, event_files
 from shoal.pages.formats import clean
 from shoal.pages.splits import split_of
-from shoal.recipe import Recipe
-from shoal.recipe.flat import hyperparameters
 from shoal.store import RunFolder, read_journal, record
 
 SUCCESS = 1
@@ -113,16 +111,16 @@ class EventFile:
         self._writer.write(event.SerializeToString())
 
 
-def rewrite(target: Path, folder: RunFolder, recipe: Recipe) -> EventFile:
-    """Write a run's history and hyperparameters to a new event file in `target`, take away those before, return it.
+def rewrite(target: Path, folder: RunFolder, values: Mapping[str, Any]) -> EventFile:
+    """Write a run's history and hyperparameters (`values`, under dotted keys) to a new event file in `target`.
 
-    The new one is whole before the old ones go. It stays open for what is to come.
+    The new one is whole before those that were there are taken away. It is returned, open for what is to come.
     """
     events = EventFile(target)
     try:
         facts = record.read(folder)
         started = _seconds(facts.get("started"))
-        events.hyperparameters(hyperparameters(recipe), name=folder.label, started=started)
+        events.hyperparameters(values, name=folder.label, started=started)
         for row, wall_time in _history(folder, started):
             events.row(row, wall_time)
         events.flush()
@@ -135,6 +133,18 @@ def rewrite(target: Path, folder: RunFolder, recipe: Recipe) -> EventFile:
         events.path.unlink(missing_ok=True)
         raise
     return events
+
+
+def conclude(events: EventFile, folder: RunFolder) -> int:
+    """Write a run's final metrics, and whether it ended well; return the step that they are of."""
+    facts = record.read(folder)
+    step, metrics = int(facts.get("steps") or 0), cast("dict[str, float]", facts.get("metrics") or {})
+    final = [Summary.Value(tag=f"final/{name}", simple_value=finite(value)) for name, value in metrics.items()]
+    events.summary(final, step=step)
+    if facts.get("status") == "finished":
+        events.finished(at=time.time())
+    events.flush()
+    return step
 
 
 def _history(folder: RunFolder, started: float) -> Iterator[tuple[Mapping[str, Any], float]]:

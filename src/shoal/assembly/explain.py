@@ -48,7 +48,7 @@ class Known:
         """
         now = cast(Digests, identity.get("digests") or {})
         found: list[tuple[str, str]] = []
-        for run in self._found.get(_key(seed, "recipe", identity.get("recipe")), ()):
+        for run in self._found.get(_key(seed, "recipe", _recipe(identity)), ()):
             changed = _changed(run.digests, now)
             if "dataset" in changed and run.path != path:
                 continue  # other data were named
@@ -79,7 +79,7 @@ class Known:
             run, seed = KnownRun(str(known.get("started")), folder, identity, path), int(number["seed"])
             provenance = cast(Mapping[str, Any], known.get("provenance") or {})
             for key in (
-                _key(seed, "recipe", identity.get("recipe")),
+                _key(seed, "recipe", _recipe(identity)),
                 _key(seed, "said", words(known.get("said") or ())),
                 _key(seed, "command", provenance.get("command")),
             ):
@@ -97,6 +97,11 @@ def _read(folder: RunFolder) -> Mapping[str, Any]:
         return record.read(folder)
     except StoreError:
         return {}
+
+
+def _recipe(identity: Mapping[str, Any]) -> list[Any]:
+    """What was to be trained, and by which program where that is one of the user's."""
+    return [identity.get("recipe"), identity.get("program")]
 
 
 def _key(seed: int, kind: str, value: object) -> str:

@@ -2,40 +2,52 @@
 
 Rows go to `history.jsonl`, wall-clock times to `timing.jsonl`, so that histories can be compared byte for byte. A
 checkpoint records how long both were; resuming cuts them back to that, so no row is lost or written twice, and keeps
-what there is of one that was changed since. With `log.tensorboard` an event file gets a copy of the rows; one that
-cannot be written does not stop the training.
+what there is of one that was changed since. Whatever has a state that can be saved may be recorded: an engine, or what
+a program of the user's has registered.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from shoal.assembly.copies import Copies
 from shoal.assembly.decisions import DECISIONS, POINT, Decision, follows
 from shoal.assembly.left_out import LeftOut
 from shoal.assembly.screen import Screen
-from shoal.checkpoints import Loaded, Writer, drop, newest, set_aside, sweep
+from shoal.checkpoints import Loaded, Writer, drop, newest, set_aside, size_of, sweep
 from shoal.datasets import START, Origin, Position
 from shoal.errors import CheckpointError, TrainingError
-from shoal.files import sync_folder, why
-from shoal.recipe import Recipe
+from shoal.files import sync_folder, why, writable_folder
+from shoal.recipe.schema import Checkpoint
 from shoal.store import Journal, RunFolder, last_row, record
 from shoal.store.lock import held_here
 from shoal.store.marks import Mark
-from shoal.training import Callback, Engine, Row
+from shoal.training import Callback, Row
 from shoal.training.agenda import Every
 from shoal.training.seams import Skips
-
-if TYPE_CHECKING:
-    from shoal.assembly.event_file import EventFile
 
 NEVER = Every(None)
 SAVE_SECONDS = 3.0
 SAVE_SHARE = 0.01
 """Without `checkpoint.every`, saving takes at most this share of the time, and happens at most every SAVE_SECONDS."""
+ROOM = 3
+"""Checkpoints for which there has to be room on the disk: two that are kept, and the one that is being written."""
+
+
+class Saved(Protocol):
+    """What a checkpoint holds beside the callbacks."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return the state, as tensors and plain values."""
+        ...
+
+    def load_state_dict(self, state: Any) -> None:
+        """Take a state back."""
+        ...
 
 
 @contextmanager
@@ -56,24 +68,23 @@ class RunRecorder:
     def __init__(
         self,
         folder: RunFolder,
-        recipe: Recipe,
+        saving: Checkpoint,
         screen: Screen,
         *,
-        batch_size: int,
+        copies: Copies,
+        batch_size: int | None = None,
+        free: bool = False,
         points: Every = NEVER,
         left_out: LeftOut | None = None,
     ) -> None:
-        self.folder, self.recipe, self.screen = folder, recipe, screen
-        self.by_clock = recipe.checkpoint.every is None
+        self.folder, self.screen, self.copies = folder, screen, copies
+        self.by_clock = saving.every is None
         self.points = points
         self.left_out = left_out or LeftOut()
         self.decisions: Sequence[Decision] = ()
-        self.writer = Writer(
-            folder.checkpoints, recipe.checkpoint.keep, also=POINT if points.interval is not None else None
-        )
-        self.batch_size = batch_size
+        self.writer = Writer(folder.checkpoints, saving.keep, also=POINT if points.interval is not None else None)
+        self.batch_size, self.free = batch_size, free
         self.history, self.timing = Journal(folder.history), Journal(folder.timing)
-        self.events: EventFile | None = None
         self.last: Mapping[str, Any] = {}
         self.began = self.saved = time.monotonic()
         self.startup = 0.0
@@ -82,7 +93,7 @@ class RunRecorder:
         self.lost = False
 
     def resume(
-        self, engine: Engine, callbacks: Sequence[Callback], decisions: Sequence[Decision] = ()
+        self, engine: Saved, callbacks: Sequence[Callback], decisions: Sequence[Decision] = ()
     ) -> tuple[Position, Loaded | None]:
         """Put everything back to the newest checkpoint that can be trusted; return where training continues.
 
@@ -113,12 +124,11 @@ class RunRecorder:
             with loaded.understood():
                 at = self._restore(loaded, engine, callbacks)
         self.last = last_row(self.folder.history) or {}
-        if self.recipe.log.tensorboard:
-            self.to_board(self._rewrite_events)
+        self.copies.begin()
         self.mark = (at.step, time.monotonic())
         return at, loaded
 
-    def _restore(self, loaded: Loaded, engine: Engine, callbacks: Sequence[Callback]) -> Position:
+    def _restore(self, loaded: Loaded, engine: Saved, callbacks: Sequence[Callback]) -> Position:
         engine.load_state_dict(loaded.states["engine"])
         for callback in callbacks:
             callback.load_state_dict(loaded.states["callbacks"][callback.name])
@@ -156,14 +166,14 @@ class RunRecorder:
     def rows(self, rows: Sequence[Row]) -> None:
         """Append a row of history and its time, and show it."""
         for row in rows:
-            line = {"step": row.step, "epoch": row.epoch, **row.metrics}
+            line = {"step": row.step, **({} if row.epoch is None else {"epoch": row.epoch}), **row.metrics}
             timed = self._timed(row.step)
             with writing(self.folder):
                 self.history.append(line)
                 self.timing.append(timed)
             self.last = line
             self.screen.row(line)
-            self.to_board(lambda line=line, timed=timed: self._copy(line, timed))
+            self.copies.row(line, timed["time"])
             self._tell_of_loss(line)
         news = self.left_out.news()
         if news:
@@ -193,7 +203,7 @@ class RunRecorder:
             f"{where}. Look at those examples; where there are more and more, lower optimizer.lr."
         )
 
-    def save(self, engine: Engine, at: Position, callbacks: Sequence[Callback], *, due: bool = False) -> None:
+    def save(self, engine: Saved, at: Position, callbacks: Sequence[Callback], *, due: bool = False) -> None:
         """Have a checkpoint of this position written, while training goes on.
 
         Raises TrainingError where the run's folder is not there any more, or is another's.
@@ -216,6 +226,7 @@ class RunRecorder:
         meta = {
             "position": list(at),
             **({"due": True} if due else {}),
+            **({"free": True} if self.free else {}),
             **({DECISIONS: len(self.decisions)} if self.decisions else {}),
             **({POINT: True} if at.step == 0 or self.points.due(at.step) else {}),
             "history_bytes": self.history.size(),
@@ -227,6 +238,12 @@ class RunRecorder:
         with writing(self.folder):
             self.writer.save(at.step, states, meta, first=self._flushed)
         self.saved = time.monotonic()
+
+    def first_save(self, engine: Saved, callbacks: Sequence[Callback] = ()) -> None:
+        """Save before the first step: a full disk, or state that cannot be saved, is found now and not in an hour."""
+        writable_folder(self.folder.path, needed_bytes=max(1_000_000, ROOM * size_of(engine.state_dict())))
+        self.save(engine, START, callbacks)
+        self.settle()
 
     def settle(self) -> None:
         """Wait until the last checkpoint is on the disk; raises CheckpointError where it cannot be."""
@@ -241,43 +258,18 @@ class RunRecorder:
         wait = max(SAVE_SECONDS, self.writer.seconds / SAVE_SHARE)
         return self.by_clock and time.monotonic() - self.saved >= wait
 
-    def to_board(self, write: Callable[[], None]) -> None:
-        """Write to the event file; where the disk refuses it, say so and train on without one."""
-        try:
-            write()
-        except OSError as error:
-            events, self.events = self.events, None
-            if events is not None:
-                with suppress(OSError):  # what could not be written before cannot be now
-                    events.close()
-            self.screen.say(
-                f"no more is written for TensorBoard: {error.strerror} in {self.folder.tensorboard}. The run itself "
-                f"goes on; 'shoal export {self.folder.path} --tensorboard DIR' writes all of it elsewhere."
-            )
-
     def close(self) -> None:
-        """Close the journals and the event file, once nothing is being written."""
+        """Close the journals and the copies, once nothing is being written."""
         with suppress(CheckpointError, OSError):  # `settle` has raised it, or something worse was raised before
             self.writer.wait()
         self.history.close()
         self.timing.close()
-        if self.events is not None:
-            self.to_board(self.events.close)
+        self.copies.close()
 
     def _flushed(self) -> None:
         """Have every row on the disk before a checkpoint that states how long the journals are."""
         self.history.sync()
         self.timing.sync()
-
-    def _rewrite_events(self) -> None:
-        from shoal.assembly.event_file import rewrite  # noqa: PLC0415 imports tensorboard, which takes 0.3 s
-
-        self.events = rewrite(self.folder.tensorboard, self.folder, self.recipe)
-
-    def _copy(self, line: Mapping[str, Any], timed: Mapping[str, float]) -> None:
-        if self.events is not None:
-            self.events.row(line, timed["time"])
-            self.events.flush()
 
     def _timed(self, step: int) -> dict[str, float]:
         now = time.monotonic()
@@ -286,5 +278,7 @@ class RunRecorder:
         timed = {"step": step, "seconds": round(self.seconds, 6), "time": round(time.time(), 3)}
         if steps:  # a test at the end has no steps of its own
             rate = steps / seconds
-            timed |= {"steps_per_second": round(rate, 3), "examples_per_second": round(rate * self.batch_size, 1)}
+            timed["steps_per_second"] = round(rate, 3)
+            if self.batch_size is not None:
+                timed["examples_per_second"] = round(rate * self.batch_size, 1)
         return timed

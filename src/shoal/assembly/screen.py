@@ -189,7 +189,9 @@ class Screen:
         self.bar.update(self.bar.task_ids[0], completed=step, rate=rate, refresh=True)
 
     def _line(self, row: Mapping[str, Any]) -> list[str]:
-        cells = [f"step {row['step']:>{len(f'{self.total:,}')},}", f"epoch {row['epoch']:6.2f}"]
+        cells = [f"step {row['step']:>{len(f'{self.total:,}')},}"]
+        if "epoch" in row:
+            cells.append(f"epoch {row['epoch']:6.2f}")
         for name, text in self._cells(row).items():
             self.widths[name] = max(self.widths.get(name, 0), len(text))
             cells.append(f"{name} {text:>{self.widths[name]}}")

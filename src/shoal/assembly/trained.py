@@ -9,6 +9,7 @@ from torch import nn
 
 from shoal.assembly.network import build_model
 from shoal.assembly.objects import Objects
+from shoal.assembly.program import refuse_program
 from shoal.assembly.weights import kept
 from shoal.datasets import Normalisation
 from shoal.errors import RecipeError, StoreError
@@ -19,7 +20,11 @@ from shoal.store import RunFolder, record
 
 
 def recipe_of(folder: RunFolder) -> Recipe:
-    """Return the recipe that a run was trained with; raises StoreError where recipe.yaml is another, or none."""
+    """Return the recipe that a run was trained with.
+
+    Raises StoreError where recipe.yaml is another, or none, and where a program of the user's trained the run.
+    """
+    refuse_program(folder)
     recorded = record.recipe(record.read(folder))
     try:
         recipe = from_yaml(folder.recipe.read_bytes())

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from shoal.assembly.program import refuse_program
 from shoal.checkpoints import newest
 from shoal.errors import InputError, StoreError, nearest
 from shoal.store import RunFolder
@@ -62,6 +63,7 @@ class Kept:
 
 def kept(folder: RunFolder) -> Kept:
     """Return the weights in the newest checkpoint that is valid; raises StoreError where there is none yet."""
+    refuse_program(folder)
     loaded = newest(folder.checkpoints)
     if loaded is None:
         raise StoreError(f"{folder.label} has no checkpoint yet: train it first.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from shoal import rng
 from shoal.errors import RecipeError
 
+T = TypeVar("T")
 MOST_NAMED, FEW_NAMED = 1000, 5
 """Examples of a batch that are recorded, and that are said, at most."""
 
@@ -117,7 +118,7 @@ class Batches(Protocol):
 
 
 @contextmanager
-def closed(stream: Iterator[Batch]) -> Generator[Iterator[Batch]]:
+def closed(stream: Iterator[T]) -> Generator[Iterator[T]]:
     """Close a stream of batches at the end, which stops its workers; a traceback would keep it alive otherwise."""
     try:
         yield stream

@@ -23,7 +23,8 @@ def plan_facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     rest = [key for key in plan if key not in FIRST]
     told = [(key, _value(plan[key])) for key in FIRST if key in plan]
-    told.append(("precision", precision_of(known)))
+    if "program" not in known:  # whose precision is its own affair
+        told.append(("precision", precision_of(known)))
     told += [(formats.clean(TITLES.get(key, key)), _value(plan[key])) for key in rest]
     if changes := texts_of(known, "replanned"):
         told.append(("changed on the way", formats.clean(", ".join(changes))))

@@ -57,7 +57,7 @@ def _head(folder: RunFolder, known: Record) -> list[Block]:
     rows = [
         ("status", status(word)),
         ("reason", formats.clean(known.get("reason") or "", keep="\n")),
-        ("next", advice(word, folder=formats.clean(folder.path), command=command)),
+        ("next", advice(word, folder=formats.clean(folder.path), command=command, by_hand="program" in known)),
         ("tags", formats.clean(", ".join(said.tags))),
         ("note", formats.clean(notes.problem(folder) or said.note, keep="\n")),
         ("folder", formats.clean(folder.path)),

@@ -25,11 +25,14 @@ def status(word: str) -> Cell:
     return Cell(f"{symbol} {formats.clean(word)}", style)
 
 
-def advice(word: str, *, folder: str, command: str) -> str:
-    """Return what to do next about a run with this status; `command` is the one that it was started with."""
+def advice(word: str, *, folder: str, command: str, by_hand: bool = False) -> str:
+    """Return what to do next about a run with this status; `command` is the one that it was started with.
+
+    What was trained `by_hand`, by a program, cannot be tested from its folder.
+    """
     match word:
         case "finished":
-            return f"shoal test {folder}"
+            return f"shoal {'report' if by_hand else 'test'} {folder}"
         case "running":
             return f"shoal logs --follow {folder}"
         case "failed":

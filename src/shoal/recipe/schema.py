@@ -266,6 +266,12 @@ class Log(Settings):
         unit="steps",
     )
     tensorboard: Flag = setting(False, "also write event files that TensorBoard reads", identity=NEVER)
+    wandb: Flag = setting(
+        False, "also copy rows to Weights & Biases, in the mode that WANDB_MODE says (shoal[wandb])", identity=NEVER
+    )
+    wandb_project: Text | None = setting(
+        None, "project of Weights & Biases; null leaves it to WANDB_PROJECT, or to W&B", identity=NEVER
+    )
 
 
 class Recipe(Settings):

@@ -36,6 +36,7 @@ FILES = frozenset(
         "tensorboard",
         "timing.jsonl",
         "train.log",
+        "wandb",
     }
 )
 """What may lie in a run's folder."""
@@ -115,6 +116,11 @@ class RunFolder:
     def notes(self) -> Path:
         """Tags and a note that people gave the run."""
         return self.path / "notes.json"
+
+    @property
+    def wandb(self) -> Path:
+        """The folder of a copy for Weights & Biases."""
+        return self.path / "wandb"
 
     @property
     def log(self) -> Path:

@@ -16,25 +16,31 @@ from typing import Any, cast
 class Mark:
     """A place in a journal: its length in bytes and in rows (None: not known) after the rows of a step.
 
-    `due`: the row of that step was still to be written.
+    `due`: the row of that step was still to be written. `free`: a program of the user's writes the rows, of any kind at
+    any step, some of a step before the mark and some behind it.
     """
 
     offset: int
     rows: int | None
     step: int
     due: bool = False
+    free: bool = False
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any], journal: str) -> Mark:
         """Return what a checkpoint states of a journal, `history` or `timing`; raises KeyError where it does not."""
-        rows, due = manifest.get(f"{journal}_rows"), bool(manifest.get("due"))
-        return cls(int(manifest[f"{journal}_bytes"]), int(rows) if rows is not None else None, manifest["step"], due)
+        rows, free = manifest.get(f"{journal}_rows"), bool(manifest.get("free"))
+        due = bool(manifest.get("due")) and not free
+        offset = int(manifest[f"{journal}_bytes"])
+        return cls(offset, int(rows) if rows is not None else None, manifest["step"], due, free)
 
     def fits(self, content: bytes) -> bool:
         """Return whether a line ends there, and the rows before and after it are those that belong there."""
         before, after = content[: self.offset], content[self.offset :]
         if not 0 <= self.offset <= len(content) or before[-1:] not in (b"", b"\n"):
             return False
+        if self.free:
+            return self.rows in (None, before.count(b"\n"))
         last, following = _first(reversed(before.split(b"\n"))), _first(after.split(b"\n"))
         if last is not None and not self._has(last):
             return False
@@ -46,10 +52,10 @@ class Mark:
         last = -1
         for line in content.split(b"\n"):
             row = row_of(line)
-            if row is not None and self._has(row) and row["step"] > last:
+            if row is not None and self._has(row) and row["step"] > last - self.free:
                 found.append(line)
                 last = row["step"]
-        return found
+        return found[: self.rows] if self.free else found
 
     def loses(self, content: bytes, kept: bytes) -> bool:
         """Return whether `kept` leaves out more of a journal than later rows, which training writes again."""
@@ -63,7 +69,7 @@ class Mark:
         step = row.get("step")
         if type(step) is not int or step > self.step or (step == self.step and self.due):
             return False
-        return not any(name.startswith("test") for name in row)
+        return self.free or not any(name.startswith("test") for name in row)
 
 
 @dataclass(frozen=True)

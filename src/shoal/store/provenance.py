@@ -43,7 +43,12 @@ def command(argv: Sequence[str]) -> str:
     if not argv:
         return ""
     program = Path(argv[0])
-    start = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
+    if program.name == "__main__.py":
+        start = ["python", "-m", program.parent.name]
+    elif program.suffix == ".py":
+        start = ["python", word_without_secrets(argv[0])]
+    else:
+        start = [program.name]
     return shlex.join([*start, *_without_secrets(argv[1:])])
 
 

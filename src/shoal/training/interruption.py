@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from shoal.datasets import START, Batch, Batches, Origin, Position, closed
 from shoal.training.pulse import Interrupted, Pulse
 
+T = TypeVar("T")
 
-def attentive(stream: Iterator[Batch], pulse: Pulse) -> Iterator[Batch]:
+
+def attentive(stream: Iterator[T], pulse: Pulse) -> Iterator[T]:
     """Yield the batches of a stream; raise Interrupted once the run is asked to stop, also while one is waited for."""
     try:
         while True:

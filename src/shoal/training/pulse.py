@@ -27,6 +27,13 @@ ECHO_SECONDS = 0.5
 """Signals this close are one: `timeout` and launchers signal a process, and then its whole group."""
 
 
+def _end_child(number: int) -> None:
+    """Let SIGTERM end a forked process, by which pools end their workers; what a terminal sends is for its parent."""
+    if number == signal.SIGTERM:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
 class Interrupted(BaseException):
     """The run was asked to stop. No Exception: code that reads data, a user's too, must not take it for an error."""
 
@@ -79,12 +86,14 @@ class Pulse:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        first = 0.0
+        first, owner = 0.0, os.getpid()
 
         def handle(number: int, frame: FrameType | None) -> None:
             nonlocal first
             del frame
-            if self.asked is None:
+            if os.getpid() != owner:  # a process that was forked within has the handler, too
+                _end_child(number)
+            elif self.asked is None:
                 first = self.clock()
                 self.ask(signal.Signals(number).name)
             elif self.clock() - first > ECHO_SECONDS:

@@ -21,11 +21,11 @@ AVERAGED = "_average"
 
 
 class Row(NamedTuple):
-    """One line of one run's history."""
+    """One line of one run's history; a program without epochs has none."""
 
     run: int
     step: int
-    epoch: float
+    epoch: float | None
     metrics: Mapping[str, float]
 
 
