@@ -58,9 +58,9 @@ class SweepScreen:
         if time.monotonic() - self.shown < max(FRAME_SECONDS, self.cost / SHARE) and queue.open:
             return
         self.shown = time.monotonic()
-        for job in queue.jobs:
-            if job.status == "running":
-                board.look(job.point)
+        for run in queue.wanted:
+            if run.status == "running":
+                board.look(run.point)
         self.update(board.rows(queue.now()))
         self.cost = time.monotonic() - self.shown
 

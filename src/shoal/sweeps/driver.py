@@ -25,7 +25,7 @@ from shoal.sweeps.board import Board, driver, place_of, write_live
 from shoal.sweeps.planning import DOING, RUNNING, Choice, Identity, Plan, Planned, by_identity, plan
 from shoal.sweeps.points import Request
 from shoal.sweeps.pool import Place, Pool, Setting
-from shoal.sweeps.queue import Job, Queue
+from shoal.sweeps.queue import Progress, Queue
 
 LOG = "workers.log"
 LIVE_SECONDS = 1.0
@@ -72,7 +72,7 @@ class Driver:
     def stopped(self) -> dict[str, Any]:
         """What a scheduler wants to know of a stop: by which signal, and whether any step was made."""
         made = self.queue is not None and any(
-            job.step > job.first or job.status == "finished" for job in self.queue.jobs
+            run.step > run.first or run.status == "finished" for run in self.queue.wanted
         )
         return {"by": self.asked, "new_steps": int(made)}
 
@@ -153,17 +153,17 @@ class Driver:
         self.pool.close()
 
     def _queue(self, wanted: Identified, todo: Plan, board: Board) -> Queue:
-        jobs = [
-            Job(each.point, wanted.recipes[each.identity], self.order.choice.again, _status(each))
+        runs = [
+            Progress(each.point, wanted.recipes[each.identity], self.order.choice.again, _status(each))
             for each in todo.planned
             if each.doing in (*DOING, RUNNING)
         ]
 
-        def changed(job: Job) -> None:
+        def changed(run: Progress) -> None:
             with suppress(StoreError):
-                board.look(job.point)
+                board.look(run.point)
 
-        return Queue(self.order.runs, jobs, self.pool, self.places[: max(1, len(jobs))], self.say, changed)
+        return Queue(self.order.runs, runs, self.pool, self.places[: max(1, len(runs))], self.say, changed)
 
     def _signatures(self, recipes: Sequence[Recipe]) -> list[tuple[str, str | None]]:
         """Ask the worker that is ready first which runs these are; another one where it dies."""

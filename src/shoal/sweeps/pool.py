@@ -61,7 +61,8 @@ class Process:
     began: float = field(default_factory=time.monotonic)
 
     def stop(self) -> None:
-        """Ask it to save its run and end."""
+        """Ask it to save its run, and to begin no other one."""
+        self.channel.send({"stop": True})
         with suppress(ProcessLookupError):
             self.popen.send_signal(signal.SIGTERM)
 

@@ -34,9 +34,13 @@ LOOK_SECONDS = 1.0
 DONE = frozenset({"finished", "failed", "stopped"})
 
 
+Job = tuple[int, ...]
+"""What one worker is given at a time: the numbers of one or more runs."""
+
+
 @dataclass
-class Job:
-    """One run of a sweep, and how far it is. A job is what one worker does at a time."""
+class Progress:
+    """One run of a sweep, and how far it is."""
 
     point: Point
     recipe: Recipe
@@ -62,24 +66,24 @@ class Job:
 
 @dataclass
 class Queue:
-    """Jobs, and the workers that do them."""
+    """The runs of a sweep, and the workers that train them."""
 
     runs: Path
-    jobs: Sequence[Job]
+    wanted: Sequence[Progress]
     pool: Pool
     places: Sequence[Place]
     """Where workers may run: one each, at most."""
     say: Callable[[str], None]
-    changed: Callable[[Job], None]
-    """Hears of every job whose status changed."""
+    changed: Callable[[Progress], None]
+    """Hears of every run whose status changed."""
     stopping: bool = False
-    waiting: deque[int] = field(default_factory=deque[int])
-    working: dict[int, int] = field(default_factory=dict[int, int])
-    """The job of each worker, by the process's id."""
+    waiting: deque[Job] = field(default_factory=deque[Job])
+    working: dict[int, Job] = field(default_factory=dict[int, Job])
+    """What is left of the job of each worker, by the process's id; the first of it is being trained."""
     narrow: bool = False
 
     def __post_init__(self) -> None:
-        self.waiting.extend(number for number, job in enumerate(self.jobs) if job.status == "queued")
+        self.waiting.extend((number,) for number, run in enumerate(self.wanted) if run.status == "queued")
         self._looked = 0.0
 
     @property
@@ -87,20 +91,20 @@ class Queue:
         """Whether there is anything to wait for."""
         if self.stopping:
             return bool(self.working)
-        return bool(self.waiting or self.working or any(job.status == "elsewhere" for job in self.jobs))
+        return bool(self.waiting or self.working or any(run.status == "elsewhere" for run in self.wanted))
 
     def now(self) -> dict[str, dict[str, Any]]:
         """Return, by label, what folders do not say: runs that are trained now and how far, those that cannot be."""
-        told = (job for job in self.jobs if job.status in ("running", "elsewhere") or job.reason)
+        told = (run for run in self.wanted if run.status in ("running", "elsewhere") or run.reason)
         return {
-            job.point.run: {
-                "status": job.status,
-                "step": job.step,
-                "total": job.total or None,
-                "rate": None if job.rate is None else round(job.rate, 3),
-                "reason": job.reason,
+            run.point.run: {
+                "status": run.status,
+                "step": run.step,
+                "total": run.total or None,
+                "rate": None if run.rate is None else round(run.rate, 3),
+                "reason": run.reason,
             }
-            for job in told
+            for run in told
         }
 
     def work(self, tick: Callable[[], None]) -> None:
@@ -136,12 +140,17 @@ class Queue:
                 break
             self.pool.start(place)
 
-    def _send(self, process: Process, number: int) -> None:
-        job = self.jobs[number]
-        job.status, job.began, job.first, job.step = "running", time.monotonic(), 0, 0
-        self.working[process.popen.pid] = number
-        process.channel.send({"id": number, "recipe": job.recipe.mapping(), "again": job.again})
-        self.changed(job)
+    def _send(self, process: Process, job: Job) -> None:
+        self.working[process.popen.pid] = job
+        self._begin(job[0])
+        runs = [(number, self.wanted[number]) for number in job]
+        told = [{"id": number, "recipe": run.recipe.mapping(), "again": run.again} for number, run in runs]
+        process.channel.send({"job": told})
+
+    def _begin(self, number: int) -> None:
+        run = self.wanted[number]
+        run.status, run.began, run.first, run.step, run.total = "running", time.monotonic(), 0, 0, 0
+        self.changed(run)
 
     def _has_room(self) -> bool:
         room = self.pool.has_room()
@@ -161,77 +170,83 @@ class Queue:
         elif "refused" in message:
             raise ShoalError(str(message.get("traceback") or message["reason"]))
         elif "ended" in message:
-            self.working.pop(process.popen.pid, None)
             self.pool.largest = max(self.pool.largest, int(message.get("memory", 0)))
-            self._conclude(self.jobs[int(message["id"])], message)
+            self._conclude(process, int(message["id"]), message)
         elif "step" in message:
-            job = self.jobs[int(message["id"])]
-            if not job.total:
-                job.first, job.began = message["step"], time.monotonic()
-            job.step, job.total = message["step"], message["total"]
-            job.again = False  # what was there has been set aside
+            run = self.wanted[int(message["id"])]
+            if not run.total:
+                run.first, run.began = message["step"], time.monotonic()
+            run.step, run.total = message["step"], message["total"]
+            run.again = False  # what was there has been set aside
 
-    def _conclude(self, job: Job, message: Message) -> None:
-        job.status, job.reason = str(message["ended"]), message.get("reason")
-        job.again = False
-        job.step = message.get("steps", job.step)
-        if job.status == "elsewhere":
-            self.say(str(job.reason))
-        self.changed(job)
+    def _conclude(self, process: Process, number: int, message: Message) -> None:
+        run = self.wanted[number]
+        run.status, run.reason = str(message["ended"]), message.get("reason")
+        run.again = False
+        run.step = message.get("steps", run.step)
+        if run.status == "elsewhere":
+            self.say(str(run.reason))
+        self.changed(run)
+        left = tuple(other for other in self.working.pop(process.popen.pid, ()) if other != number)
+        if left:
+            self.working[process.popen.pid] = left
+            self._begin(left[0])
 
     def _mourn(self, process: Process) -> None:
-        """A worker is gone: its run, if it had one, goes back into the queue."""
+        """A worker is gone: what it had goes back into the queue."""
         how = process.ended() if self.stopping else self.pool.mourn(process)
-        number = self.working.pop(process.popen.pid, None)
+        number, *left = self.working.pop(process.popen.pid, ()) or (None,)
         if number is None:
             return
-        job = self.jobs[number]
-        folder = self._folder(job)
+        if left:
+            self.waiting.appendleft(tuple(left))
+        run = self.wanted[number]
+        folder = self._folder(run)
         newest = None if folder is None else next((step_of(path) for path in candidates(folder.checkpoints)), None)
         if folder is not None and record.status(folder) == "finished":
-            job.status = "finished"  # it died between the record and its message
+            run.status = "finished"  # it died between the record and its message
         elif self.stopping:
-            job.status = "queued" if folder is None else record.status(folder)
+            run.status = "queued" if folder is None else record.status(folder)
         else:
-            job.deaths = job.deaths + 1 if job.deaths and newest == job.checkpoint else 1
-            job.checkpoint = newest
+            run.deaths = run.deaths + 1 if run.deaths and newest == run.checkpoint else 1
+            run.checkpoint = newest
             self._requeue(number, how, folder)
-        self.changed(job)
+        self.changed(run)
 
     def _requeue(self, number: int, how: str, folder: RunFolder | None) -> None:
-        job = self.jobs[number]
+        run = self.wanted[number]
         reason = f"its process was ended by {how}"
-        if job.deaths >= MOST:
+        if run.deaths >= MOST:
             reason = f"its process was ended {MOST} times ({how}) without a new checkpoint in between: given up"
         if folder is not None:
             with suppress(LiveRunError, StoreError, OSError), RunLock(folder):
                 if record.read(folder):
                     record.update(folder, status="killed", reason=reason)
-        job.status, job.reason, job.total = "queued", None, 0
-        if job.deaths >= MOST:
-            job.status, job.reason = "failed", reason
-            self.say(f"{job.point.run}: {reason}.")
+        run.status, run.reason, run.total = "queued", None, 0
+        if run.deaths >= MOST:
+            run.status, run.reason = "failed", reason
+            self.say(f"{run.point.run}: {reason}.")
         else:
-            self.waiting.appendleft(number)
-            self.say(f"{job.point.run}: {reason}; it goes on from its last checkpoint.")
+            self.waiting.appendleft((number,))
+            self.say(f"{run.point.run}: {reason}; it goes on from its last checkpoint.")
 
     def _look(self) -> None:
         """Find out what became of runs that other processes train."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        for number, job in enumerate(self.jobs):
-            if job.status != "elsewhere":
+        for number, run in enumerate(self.wanted):
+            if run.status != "elsewhere":
                 continue
-            folder = self._folder(job)
+            folder = self._folder(run)
             if folder is None or not is_live(folder):
                 status = "queued" if folder is None else record.status(folder)
-                job.status = status if status in DONE else "queued"
-                if job.status == "queued":
-                    self.waiting.append(number)
-                self.changed(job)
+                run.status = status if status in DONE else "queued"
+                if run.status == "queued":
+                    self.waiting.append((number,))
+                self.changed(run)
 
-    def _folder(self, job: Job) -> RunFolder | None:
+    def _folder(self, run: Progress) -> RunFolder | None:
         with suppress(StoreError):
-            return find(self.runs, job.point.signature, job.point.seed)
+            return find(self.runs, run.point.signature, run.point.seed)
         return None

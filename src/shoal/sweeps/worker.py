@@ -44,6 +44,7 @@ class Worker:
     channel: Channel
     warm: Warm
     busy: bool = False
+    stopping: bool = False
 
     def work(self) -> None:
         """Do what comes, in its order, until the driver goes away."""
@@ -54,17 +55,25 @@ class Worker:
             if "identify" in message:
                 self._identify(message["identify"])
             else:
-                self.busy = True
-                ended = self._train(message)
-                self.busy = False
-                self.channel.send({"id": message["id"], "memory": _memory(), **ended})
+                self._work_through(message["job"])
+
+    def _work_through(self, job: Sequence[Message]) -> None:
+        """Train the runs of a job, one after another, and tell of each how it ended."""
+        for each in job:
+            self.busy = True
+            ended = {"ended": "queued"} if self.stopping else self._train(each)
+            self.busy = False
+            self.channel.send({"id": each["id"], "memory": _memory(), **ended})
 
     def _listen(self, todo: queue.SimpleQueue[Message | None]) -> None:
         for message in self.channel.messages():
             if "log" in message:
                 _print_to(message["log"])
+            elif "stop" in message:
+                self.stopping = True
             else:
                 todo.put(message)
+        self.stopping = True
         todo.put(None)
         if self.busy:
             os.kill(os.getpid(), signal.SIGTERM)  # which the training takes for a wish to be saved and stopped
