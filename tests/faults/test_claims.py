@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from shoal.assembly import conduct
+from shoal.assembly import attempt
 from shoal.cli import main
 from shoal.store import RunFolder, RunId, create
 from tests.faults.attempts import LONG, POINTS, QUICK, record, wait_for_rows, wait_until
@@ -84,13 +84,13 @@ def test_of_processes_that_create_one_run_at_once_one_trains_it_and_the_others_s
 def test_a_run_that_another_process_finished_in_the_meantime_is_not_trained_again(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words, module = ["train", *QUICK, "--runs", str(tmp_path / "runs")], sys.modules[conduct.__module__]
+    words = ["train", *QUICK, "--runs", str(tmp_path / "runs")]
 
     def overtaken(runs: Path, run: RunId) -> RunFolder:
         assert start(*words).end() == 0
         return create(runs, run)
 
-    monkeypatch.setattr(module, "create", overtaken)
+    monkeypatch.setattr(attempt, "create", overtaken)
     assert main(words) == 0
     assert record(tmp_path / "runs")["attempts"] == 1
 

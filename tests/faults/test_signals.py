@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from shoal.assembly import attempt
+from shoal.assembly import warm
 from shoal.checkpoints import writer
 from shoal.cli import main
 from shoal.training import SoloEngine
@@ -30,7 +30,7 @@ PLACES = {
     "a step": (SoloEngine, "step", 15),
     "an evaluation": (SoloEngine, "evaluate", 2),
     "a save": (writer, "write", 2),
-    "start-up": (attempt, "code_patch", 1),
+    "start-up": (warm, "code_patch", 1),
     "the final test": (SoloEngine, "evaluate", 4),
 }
 """Where a signal may come: what is called there, and which of the calls it is."""

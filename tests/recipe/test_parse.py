@@ -63,7 +63,7 @@ def test_parsing_leaves_its_argument_alone() -> None:
         ),
         (
             {"dataset": {"name": "digits", "broken": "foo"}},
-            "broken is a key of image_folder, of Datasets passed from Python, not of digits. Leave it out, ",
+            "of Datasets passed from Python, not of digits. Leave it out, ",
         ),
         ({"model": {"_target_": "os.system"}}, "unknown key model._target_: a recipe names no code to import; "),
         (

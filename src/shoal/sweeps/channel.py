@@ -1,4 +1,4 @@
-"""Messages between a sweep's driver and its workers: JSON, one a line, over a socket that both ends see closed.
+"""Messages between a sweep's driver and its workers: JSON, one a line, over a pair of pipes that both ends see closed.
 
 Not over stdin and stdout, which belong to whatever a user's code prints.
 """
@@ -6,8 +6,9 @@ Not over stdin and stdout, which belong to whatever a user's code prints.
 from __future__ import annotations
 
 import json
-import socket
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from shoal.files import to_json
@@ -17,20 +18,22 @@ BLOCK = 1 << 16
 
 
 class Channel:
-    """One end. Whole messages are sent; what arrives is cut into messages."""
+    """One end, of two descriptors. Whole messages are sent; what arrives is cut into messages."""
 
-    def __init__(self, end: socket.socket) -> None:
-        self.end = end
+    def __init__(self, reading: int, writing: int) -> None:
+        self.reading, self.writing = reading, writing
         self._rest = b""
 
     def fileno(self) -> int:
-        """The descriptor, for `selectors`."""
-        return self.end.fileno()
+        """The descriptor that is read, for `selectors`."""
+        return self.reading
 
     def send(self, message: Mapping[str, Any]) -> bool:
         """Send a message; return whether there is somebody to hear it."""
+        left = memoryview(to_json(message).encode() + b"\n")
         try:
-            self.end.sendall(to_json(message).encode() + b"\n")
+            while left:
+                left = left[os.write(self.writing, left) :]
         except OSError:
             return False
         return True
@@ -38,7 +41,7 @@ class Channel:
     def receive(self) -> list[Message] | None:
         """Wait for the next messages and return them; None where the other end is gone."""
         try:
-            block = self.end.recv(BLOCK)
+            block = os.read(self.reading, BLOCK)
         except OSError:
             return None
         if not block:
@@ -53,4 +56,12 @@ class Channel:
 
     def close(self) -> None:
         """Close this end."""
-        self.end.close()
+        for handle in (self.reading, self.writing):
+            with suppress(OSError):
+                os.close(handle)
+
+
+def pair() -> tuple[Channel, Channel]:
+    """Return two ends that are connected."""
+    (first, second), (third, fourth) = os.pipe(), os.pipe()
+    return Channel(first, fourth), Channel(third, second)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from shoal.errors import ShoalError
 from shoal.files import to_json
 from shoal.sweeps import machine
-from shoal.sweeps.channel import Channel, Message
+from shoal.sweeps.channel import Channel, Message, pair
 
 PATIENCE_SECONDS = 30.0
 """How long a worker that was asked to stop may take to save."""
@@ -86,7 +85,8 @@ class Process:
 
 def start(setting: Setting, place: Place, *, output: int) -> Process:
     """Start a worker that prints to the descriptor `output`; it says when it is ready."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = pair()
+    handles = [theirs.reading, theirs.writing]
     given = {
         "runs": str(setting.runs),
         "modules": list(setting.modules),
@@ -98,16 +98,16 @@ def start(setting: Setting, place: Place, *, output: int) -> Process:
     if place.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = place.gpu
     popen = subprocess.Popen(
-        [sys.executable, "-m", "shoal.sweeps.worker", str(theirs.fileno()), to_json(given)],
+        [sys.executable, "-m", "shoal.sweeps.worker", *map(str, handles), to_json(given)],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        pass_fds=[theirs.fileno()],
+        pass_fds=handles,
         env=environment,
         start_new_session=True,  # a terminal's Ctrl-C and hang-up are for the driver
     )
     theirs.close()
-    return Process(place, Channel(ours), popen)
+    return Process(place, ours, popen)
 
 
 class Pool:

@@ -1,6 +1,6 @@
 """A process that trains what its driver sends it, one run after another: torch is imported once, data are read once.
 
-    python -m shoal.sweeps.worker DESCRIPTOR '{"runs": ..., "modules": [...], "threads": 1, "cores": [0], ...}'
+    python -m shoal.sweeps.worker READ WRITE '{"runs": ..., "modules": [...], "threads": 1, "cores": [0], ...}'
 
 It answers {"ready"} when it can begin, {"identified"} with signatures, {"step"} a few times a second and {"ended"} for
 each run. When the driver goes away, the run at hand is stopped at its next step, saved, and the process ends.
@@ -13,7 +13,6 @@ import os
 import queue
 import resource
 import signal
-import socket
 import sys
 import threading
 import traceback
@@ -144,11 +143,14 @@ def _memory() -> int:
 def main() -> None:
     """Serve one driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to hear
-    given: dict[str, Any] = json.loads(sys.argv[2])
+    given: dict[str, Any] = json.loads(sys.argv[3])
     if given.get("cores") and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, given["cores"])
     torch.set_num_threads(given["threads"])
-    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
+    reading, writing = int(sys.argv[1]), int(sys.argv[2])
+    for handle in (reading, writing):
+        os.set_inheritable(handle, False)
+    channel = Channel(reading, writing)
     try:
         import_modules(given["modules"])
     except Exception as error:  # noqa: BLE001 the boundary of the process
