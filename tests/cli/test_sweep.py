@@ -159,6 +159,27 @@ def test_bad_input_is_told_and_nothing_is_written(
     assert not runs.exists()
 
 
+def test_a_reader_that_leaves_stops_nothing(tmp_path: Path) -> None:
+    words = " ".join(
+        ["sweep", *TINY, "--seeds", "2", "--name", "unread", "--sort", "test.loss", "--runs", str(tmp_path)]
+    )
+    done = subprocess.run(
+        f"{sys.executable} -m shoal {words} | head -1; echo ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["sweep unread: 2 runs", "0"], done.stderr
+    assert len([*tmp_path.glob("*/seed-*/samples")]) == 2
+
+
+def test_a_damaged_file_of_a_sweep_is_set_aside(trained: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = sweeps.path_of(trained, "pair")
+    path.write_text("{")
+    said = Said(capfd, "sweep", *TINY, LR, "--seeds", 2, "--name", "pair", "--runs", trained)
+    assert said.code == 0
+    assert "is damaged" in said.out
+    assert len(sweeps.read(trained, "pair").points) == 4
+
+
 @pytest.fixture
 def endless(tmp_path: Path) -> Generator[Path]:
     """A detached sweep of runs that take minutes; its runs folder."""

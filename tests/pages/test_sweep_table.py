@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from shoal.errors import InputError
 from shoal.pages.blocks import plain
-from shoal.pages.sweep_table import Look, Row, main_metric, sweep_table, totals
+from shoal.pages.sweep_table import Look, Row, main_metric, sweep_table, totals, unknown_key
 
 
 def row(name: str, seed: int = 0, status: str = "finished", **metrics: float) -> Row:
@@ -34,11 +33,14 @@ def test_it_is_sorted_by_what_is_asked_for(key: str, order: str) -> None:
 
 
 def test_a_key_that_no_run_has_is_told_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"'valid.acuracy'.*did you mean valid.accuracy"):
-        lines([row("a", valid_accuracy=1.0)], sort="valid.acuracy")
-    with pytest.raises(InputError, match=r"'valid.acuracy'"):
-        lines([row("a", valid_accuracy=1.0)], metrics=("valid.acuracy",))
-    lines([row("a", status="queued")], sort="valid.acuracy")  # nothing is measured yet
+    rows = [row("a", valid_accuracy=1.0)]
+    assert "'valid.acuracy': no run has it; did you mean valid.accuracy?" in str(
+        unknown_key(rows, Look(sort="-valid.acuracy"))
+    )
+    assert "--metrics 'valid.acuracy'" in str(unknown_key(rows, Look(metrics=("valid.acuracy",))))
+    assert unknown_key(rows, Look(sort="-valid.accuracy", metrics=("valid.accuracy",))) is None
+    assert unknown_key([row("a", status="queued")], Look(sort="valid.acuracy")) is None  # nothing is measured yet
+    assert lines(rows, sort="test.loss", metrics=("test.loss",))  # what is measured at the end has no value before
 
 
 def test_seeds_are_one_row_with_mean_deviation_and_number() -> None:

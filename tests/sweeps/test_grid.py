@@ -57,6 +57,11 @@ def test_points_are_left_out_where_all_conditions_hold() -> None:
     assert [(point["a"], point["b"]) for point in found] == [(1, 1), (2, 1), (2, 2)]
 
 
+def test_seeds_are_left_out_by_a_condition_too() -> None:
+    assert [point["seed"] for point in points(["a=1"], seeds=4, without=[["seed>1"]])] == [0, 1]
+    assert [point["seed"] for point in points(["a=1"], seeds=3, without=[["seed=0"]])] == [1, 2]
+
+
 def test_values_have_the_types_of_a_recipe() -> None:
     (found,) = points(["a=1", "b=1.5", "c=true", "d=null", "e=[1,2]", "f='1'", "g=text"])
     assert found == {"a": 1, "b": 1.5, "c": True, "d": None, "e": [1, 2], "f": "1", "g": "text"}

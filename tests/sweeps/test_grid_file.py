@@ -71,6 +71,29 @@ def test_one_of_several_functions_is_named(tmp_path: Path) -> None:
         load(f"{word}:thin")
 
 
+def test_what_it_imports_in_a_function_prints_and_yields_as_numpy_numbers_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, "SEED = 6\n", "beside_a_function.py")
+    word = written(
+        tmp_path,
+        """
+import numpy as np
+print("loading")
+def grid():
+    from beside_a_function import SEED
+    print("yielding")
+    for width in np.array([16, 32]):
+        yield {"model.width": width, "seed": SEED}
+""",
+    )
+    file, base = load(word), compose("digits_mlp")
+    found = [wanted.overrides for wanted in composed(base, file.points(base)).wanted]
+    assert found == [{"model.width": 16, "seed": 6}, {"model.width": 32, "seed": 6}]
+    assert {type(each["model.width"]) for each in found} == {int}
+    assert capsys.readouterr() == ("", "loading\nyielding\n")
+
+
 def test_it_may_import_what_lies_beside_it(tmp_path: Path) -> None:
     written(tmp_path, "SEEDS = (4, 5)\n", "beside_the_grid.py")
     word = written(tmp_path, "from beside_the_grid import SEEDS\ndef grid(): return [{'seed': s} for s in SEEDS]\n")

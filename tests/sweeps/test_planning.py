@@ -57,11 +57,18 @@ def test_again_is_for_all_but_what_is_live() -> None:
         (Choice(statuses=["stopped"]), [2]),
         (Choice(statuses=["stopped", "queued"]), [1, 2, 3, 4]),
         (Choice(only=["lr=0.3"], statuses=["stopped"]), [2]),
+        (Choice(only=["seed=0", "lr=0.5"]), [4]),
     ],
 )
 def test_points_are_chosen_by_pattern_and_status(choice: Choice, chosen: list[int]) -> None:
     planned = plan(SWEEP, found(p0="stopped" if not choice.statuses else "finished", p2="stopped"), choice, {}).planned
     assert [at for at, each in enumerate(planned) if each.doing not in (LEFT, KEEP)] == chosen
+
+
+def test_a_pattern_means_whole_values() -> None:
+    points = tuple(Point(f"a-{seed}/seed-{seed}", "0" * 32, seed, {"optimizer.lr": 0.1}) for seed in (1, 10, 11))
+    made = plan(Sweep("a", keys=("optimizer.lr",), points=points), {}, Choice(only=["seed=1"]), {})
+    assert [each.doing for each in made.planned] == [START, LEFT, LEFT]
 
 
 def test_a_choice_that_means_nothing_is_told() -> None:

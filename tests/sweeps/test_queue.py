@@ -37,6 +37,8 @@ def test_a_run_that_another_process_trains_is_waited_for(tmp_path: Path) -> None
         process = subprocess.Popen(
             [sys.executable, "-m", "shoal", *sweep(tmp_path, "--seeds", "2")], stdout=subprocess.PIPE, text=True
         )
+        live = tmp_path / ".sweeps" / "tiny" / "live.json"
+        wait_until(lambda: live.exists() and "elsewhere" in live.read_text())
         wait_until(lambda: [known["status"] for known in records(tmp_path)] == ["finished"])
         assert process.poll() is None
     output, _ = process.communicate(timeout=60)
@@ -84,7 +86,7 @@ def test_ctrl_c_saves_and_stops_what_is_trained_and_the_same_command_goes_on(tmp
     finally:
         process.kill()
     assert process.returncode == 75
-    assert "SIGINT: runs are saved and stopped; once more ends them at once" in output
+    assert "SIGINT: runs are saved and stopped; Ctrl-C once more ends them at once" in output
     (known,) = records(tmp_path)
     assert (known["status"], known["stopped"]["by"]) == ("stopped", "SIGTERM")
     assert "3 runs: ■ 1 stopped, ○ 2 queued" in output

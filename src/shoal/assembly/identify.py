@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from shoal.assembly.build import Workshop, data_path
 from shoal.assembly.defaults import defaults_since
-from shoal.assembly.explain import Known
 from shoal.assembly.objects import Objects
-from shoal.assembly.shelf import Shelf
+from shoal.assembly.warm import Warm
 from shoal.recipe import Recipe
 
 
@@ -22,13 +20,11 @@ class Identified:
     stale: str | None = None
 
 
-def identify(
-    recipes: Sequence[Recipe], *, runs: Path, shelf: Shelf, objects: Objects = Objects()
-) -> Iterator[Identified]:
+def identify(recipes: Sequence[Recipe], warm: Warm, objects: Objects = Objects()) -> Iterator[Identified]:
     """Yield the identity of each recipe; raises InputError for one whose data or model cannot be had."""
-    known = Known(runs)
+    known = warm.known
     for recipe in recipes:
-        workshop = Workshop(recipe, objects, runs, shelf=shelf)
+        workshop = Workshop(recipe, objects, warm.runs, shelf=warm.shelf)
         stale = known.changes_since(workshop.identity, recipe.seed, path=data_path(recipe))
         stale = stale or defaults_since(known, recipe, workshop.identity)
         yield Identified(workshop.signature, stale)

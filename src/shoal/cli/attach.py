@@ -44,7 +44,7 @@ def _watched(board: Board, screen: SweepScreen, runs: Path, *, trim: bool, once:
     while True:
         alive = driver(runs, board.sweep.name) is not None
         board.refresh()
-        rows = board.rows(_now(read_live(runs, board.sweep.name), alive=alive))
+        rows = board.rows(_now(read_live(runs, board.sweep.name), board, alive=alive))
         rows = _trimmed(rows, runs) if trim else rows
         if once or not alive:
             return rows
@@ -52,10 +52,13 @@ def _watched(board: Board, screen: SweepScreen, runs: Path, *, trim: bool, once:
         time.sleep(POLL_SECONDS)
 
 
-def _now(live: Mapping[str, Any], *, alive: bool) -> Mapping[str, Any]:
-    """What the driver said last; of one that is gone only why runs could not begin."""
+def _now(live: Mapping[str, Any], board: Board, *, alive: bool) -> Mapping[str, Any]:
+    """What the driver said last; of one that is gone only why runs have no folder."""
     told: Mapping[str, Any] = live.get("runs") or {}
-    return told if alive else {label: now for label, now in told.items() if now.get("status") == "failed"}
+    if alive:
+        return told
+    there = {point.run for point in board.points if (point.signature, point.seed) in board.known}
+    return {label: now for label, now in told.items() if now.get("status") == "failed" and label not in there}
 
 
 def _trimmed(rows: Sequence[Row], runs: Path) -> list[Row]:

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,13 @@ def _ask(name: str, place: RunFolder) -> bool:
         return False
     who: Mapping[str, Any] = owner(place) or {}
     host, pid = who.get("host"), who.get("pid")
-    if not isinstance(pid, int) or host != os.uname().nodename:
+    if not isinstance(pid, int):  # it has just ended, or begun
+        return is_live(place)
+    if host != os.uname().nodename:
         raise InputError(f"{name} is being trained on {host}: stop it there, with 'kill {pid}'.")
-    os.kill(pid, signal.SIGTERM)
+    with suppress(ProcessLookupError):  # it has just ended
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except PermissionError as error:
+            raise InputError(f"{name} is being trained by process {pid} of another user, who may stop it.") from error
     return True

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Detached:
         pid = os.fork()
         if pid:
             os.close(tell)
-            begun = os.read(hear, 1)
+            begun = _heard(hear, pid)
             code = 0 if begun else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             os._exit(code if code >= 0 else 128 - code)
         os.close(hear)
@@ -44,15 +47,30 @@ class Detached:
         if self.told < 0:
             return
         elsewhere = f" --runs {shlex.quote(str(runs))}" if str(runs) != "runs" else ""
-        print(
-            f"In the background, as process {os.getpid()}. 'shoal attach {name}{elsewhere}' shows it, "
-            f"'shoal cancel {name}{elsewhere}' stops it.",
-            flush=True,
-        )
+        with suppress(OSError):  # nobody reads it
+            print(
+                f"In the background, as process {os.getpid()}. 'shoal attach {name}{elsewhere}' shows it, "
+                f"'shoal cancel {name}{elsewhere}' stops it.",
+                flush=True,
+            )
         nothing = os.open(os.devnull, os.O_RDWR)
         output = nothing if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         for number, handle in ((0, nothing), (1, output), (2, output)):
             os.dup2(handle, number)
-        os.write(self.told, b".")
+        with suppress(OSError):  # the starter was ended
+            os.write(self.told, b".")
         os.close(self.told)
         self.told = -1
+
+
+def _heard(pipe: int, pid: int) -> bytes:
+    """Wait for the new process to begin; what ends the starter meanwhile ends that as well."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)  # the starter does nothing else any more
+    return os.read(pipe, 1)

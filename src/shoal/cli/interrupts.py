@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
+from shoal.cli.signals import RESUMABLE
 from shoal.sweeps.driver import Driver
 
 STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -20,10 +21,9 @@ def heard(driver: Driver) -> Generator[None]:
         del frame
         queue = driver.queue
         if queue is None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(RESUMABLE)
         if not queue.stopping:
-            driver.asked = signal.Signals(number).name
-            driver.say(f"{signal.Signals(number).name}: runs are saved and stopped; once more ends them at once")
+            driver.asked = signal.Signals(number).name  # which the driver says: this may come within a print
             queue.stop()
         elif number == signal.SIGINT:
             queue.kill()

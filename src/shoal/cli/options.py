@@ -35,7 +35,7 @@ class Gathering(click.Command):
             if option in self.GATHERED:
                 taken = [first] if equals else []
                 while left and self._belongs(left[0], option):
-                    taken += left.pop(0).split(" ")
+                    taken.append(left.pop(0))
                 words += [self.BETWEEN.join(taken)] if taken else []
         return super().parse_args(ctx, words)
 

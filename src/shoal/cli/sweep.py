@@ -15,15 +15,14 @@ from shoal.cli.sweep_screen import SweepScreen
 from shoal.errors import InputError
 from shoal.files import safe_name
 from shoal.pages.naming import short_keys
-from shoal.pages.sweep_table import Look
+from shoal.pages.sweep_table import Look, Row
 from shoal.recipe.compose import DEFAULT_PRESET
 from shoal.recipe.schema import Recipe
 from shoal.store.catalog import as_result
-from shoal.store.provenance import command as command_line
 from shoal.sweeps.board import Board, place_of
-from shoal.sweeps.driver import Driver, Identified, Order, places
+from shoal.sweeps.driver import Driver, Order, places
 from shoal.sweeps.grid import Grid, of_words
-from shoal.sweeps.grid_file import GridFile, is_grid_file, load
+from shoal.sweeps.grid_file import FUNCTION, GridFile, is_grid_file, load
 from shoal.sweeps.planning import Choice, Planned
 from shoal.sweeps.points import Request, compose
 
@@ -89,7 +88,7 @@ def run(asked: Asked, how: How, *, runs: Path) -> int:
     name = safe_name(asked.name or _name(file, presets, grid), "sweep")
     detached = Detached.begin() if how.detach else None
     command = ["shoal", *sys.argv[1:]]
-    order = Order(runs, name, [command_line(command)], how.modules, how.workers, how.threads, how.choice)
+    order = Order(runs, name, command, how.modules, how.workers, how.threads, how.choice)
     screen = SweepScreen(sys.stderr if how.json else sys.stdout, how.look)
     _crowd(how, screen)
     driver = Driver.start(order, screen.say, at_once=1 if how.plan or file is not None else grid.size)
@@ -102,22 +101,26 @@ def run(asked: Asked, how: How, *, runs: Path) -> int:
             if how.json:
                 output.results({"run": each.point.run, **_named(each), "doing": each.doing} for each in todo.planned)
             return 0
-        if detached is not None:
-            place = place_of(runs, name).path
-            place.mkdir(parents=True, exist_ok=True)
-            detached.let_go(name, runs, place / LOG)
-            screen.quiet = True
+
+        def begun() -> None:
+            if detached is not None:
+                detached.let_go(name, runs, place_of(runs, name).path / LOG)
+                screen.quiet = True
+
         with heard(driver):
-            rows = driver.train(wanted, todo, found, screen.show)
+            board = driver.train(wanted, todo, found, screen.show, begun=begun)
+        rows = board.rows(driver.now)
         screen.end(rows)
         if said := slurm.requeue(driver.stopped):
             screen.say(said)
         if how.json:
-            _print(wanted, runs)
+            _print(board, rows)
         return _code(driver, [row.status for row in rows])
     finally:
-        screen.close()
-        driver.close()
+        try:
+            screen.close()
+        finally:
+            driver.close()
 
 
 def _request(
@@ -139,7 +142,8 @@ def _request(
     if file is None:
         return compose(base, free.points(ground))
     inner = file.points(base)
-    return compose(base, ({**point, **more} for point in inner for more in free.points({**ground, **point})))
+    said = ({**point, **grid.fixed} for point in inner)
+    return compose(base, ({**point, **more} for point in said for more in free.points({**ground, **point})))
 
 
 def _base(file: GridFile | None, presets: Sequence[str], config_dir: Path | None) -> Recipe:
@@ -158,7 +162,8 @@ def _base(file: GridFile | None, presets: Sequence[str], config_dir: Path | None
 def _name(file: GridFile | None, presets: Sequence[str], grid: Grid) -> str:
     """What a sweep is called where nobody says it: its file, or its preset and what varies."""
     if file is not None:
-        return file.name
+        function = getattr(file.function, "__name__", FUNCTION)
+        return file.name if function == FUNCTION else f"{file.name}-{function}"
     axes = [*(axis for group in grid.axes for axis in group), *(axis for _, more in grid.conditional for axis in more)]
     short = short_keys(list(dict.fromkeys(axis.key for axis in axes)))
     varied = [name.replace("/", "-") for name in short.values()] or ["seeds" if grid.seeds else "one"]
@@ -181,29 +186,23 @@ def _named(each: Planned) -> dict[str, object]:
     return {"signature": each.point.signature, "seed": each.point.seed, "values": each.point.values}
 
 
-def _print(wanted: Identified, runs: Path) -> None:
-    board = Board(runs, wanted.sweep)
-    board.refresh()
+def _print(board: Board, rows: Sequence[Row]) -> None:
+    """One object a run, as `ls` has them; a run without a folder is told by what the queue knows."""
     results = list[dict[str, object]]()
-    for point in board.points:
+    for point, row in zip(board.points, rows, strict=True):
         found = board.known.get((point.signature, point.seed))
-        results.append(
-            as_result(found)
-            if found is not None
-            else {
-                "run": point.run,
-                "signature": point.signature,
-                "seed": point.seed,
-                "status": "queued",
-                "folder": str(runs / point.run),
-                "steps": 0,
-                "metrics": {},
-            }
-        )
+        if found is not None:
+            results.append(as_result(found))
+            continue
+        told: dict[str, object] = {"run": point.run, "signature": point.signature, "seed": point.seed}
+        told |= {"status": row.status, "folder": str(board.runs / point.run), "steps": 0, "metrics": dict[str, float]()}
+        results.append(told | ({"reason": row.reason} if row.reason else {}))
     output.results(results)
 
 
 def _code(driver: Driver, statuses: Sequence[str]) -> int:
+    if set(statuses) == {"finished"}:
+        return 0
     if driver.queue is not None and driver.queue.stopping:
         return RESUMABLE
     if any(status in ("failed", "unreadable", "killed") for status in statuses):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TextIO
 
@@ -15,7 +15,7 @@ from shoal.pages.blocks import Block, plain
 from shoal.pages.formats import clean
 from shoal.pages.rendered import Rendered
 from shoal.pages.statuses import SYMBOLS
-from shoal.pages.sweep_table import Look, Row, main_metric, sweep_table
+from shoal.pages.sweep_table import Look, Row, main_metric, sweep_table, unknown_key
 from shoal.sweeps.board import Board
 from shoal.sweeps.planning import Plan
 from shoal.sweeps.queue import Queue
@@ -35,7 +35,7 @@ class SweepScreen:
         self.look, self.stream = look, stream
         self.console = Console(file=stream, highlight=False)
         self.live: Live | None = None
-        self.quiet = False
+        self.quiet = self.silent = False
         self.shown = self.cost = 0.0
         self.done: dict[tuple[str, int], str] = {}
 
@@ -70,25 +70,39 @@ class SweepScreen:
             self._lines(rows)
             return
         table = Rendered(self._table(rows))
+        self._guarded(lambda: self._refresh(table))
+
+    def _refresh(self, table: Rendered) -> None:
         if self.live is None:
-            self.done = {(row.signature, row.seed): row.status for row in rows}
             self.live = Live(table, console=self.console, auto_refresh=False, transient=True)
             self.live.start()
         self.live.update(table, refresh=True)
 
+    def _guarded(self, write: Callable[[], object]) -> None:
+        """Write; where nobody reads any more, fall silent and train on."""
+        if self.silent:
+            return
+        try:
+            write()
+        except (OSError, ValueError):
+            self.silent = True
+
     def end(self, rows: Sequence[Row]) -> None:
         """Show the result."""
         self.close()
+        table = sweep_table(rows, self.look)
         if self.console.is_terminal:
-            self.console.print(Rendered(sweep_table(rows, self.look)))
+            self._guarded(lambda: self.console.print(Rendered(table)))
         else:
-            self._write(plain(sweep_table(rows, self.look)))
+            self._write(plain(table))
+        if wrong := unknown_key(rows, self.look):
+            self.say(wrong)
 
     def close(self) -> None:
         """Take the table that changes in place away."""
         live, self.live = self.live, None
         if live is not None:
-            live.stop()
+            self._guarded(live.stop)
 
     def _table(self, rows: Sequence[Row]) -> list[Block]:
         room = max(3, self.console.size.height - MARGIN)
@@ -113,6 +127,6 @@ class SweepScreen:
     def _write(self, lines: Sequence[str]) -> None:
         text = "\n".join(lines)
         if self.console.is_terminal:
-            self.console.print(text, markup=False, soft_wrap=True)
+            self._guarded(lambda: self.console.print(text, markup=False, soft_wrap=True))
         else:
-            print(text, file=self.stream, flush=True)
+            self._guarded(lambda: print(text, file=self.stream, flush=True))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from shoal.analysis import mean_of
-from shoal.errors import InputError, nearest
+from shoal.errors import nearest
 from shoal.pages import formats
 from shoal.pages.blocks import Block, Cell, Column, Grid, Lines
 from shoal.pages.main_metrics import main_metrics, ranking_metric
@@ -73,7 +73,6 @@ def main_metric(rows: Sequence[Row]) -> str | None:
 
 def sweep_table(rows: Sequence[Row], look: Look = Look()) -> list[Block]:
     """Return the table, and a line of totals."""
-    _check(rows, look)
     seeds = len({row.seed for row in rows}) > 1
     metrics = list(look.metrics) or _usual(rows)
     each, best = look.by_run or not seeds, main_metric(rows)
@@ -84,14 +83,15 @@ def sweep_table(rows: Sequence[Row], look: Look = Look()) -> list[Block]:
     return [grid, Lines([*more, totals(rows)])]
 
 
-def _check(rows: Sequence[Row], look: Look) -> None:
-    """Raise InputError for a key that no run has; before anything is measured, metrics are not known."""
+def unknown_key(rows: Sequence[Row], look: Look) -> str | None:
+    """Return what is to be said of a key that no run has, None where all are known or nothing is measured yet."""
     known = {name for row in rows for name in row.metrics}
     for option, key in [("--sort", (look.sort or "").removeprefix("-")), *(("--metrics", key) for key in look.metrics)]:
         if key and known and key not in known | FACTS:
             close = nearest(key, known | FACTS)
             hint = f"did you mean {close}? " if close else ""
-            raise InputError(f"{option} {key!r}: no run has it; {hint}There are: {', '.join(sorted(known | FACTS))}.")
+            return f"{option} {key!r}: no run has it; {hint}There are: {', '.join(sorted(known | FACTS))}."
+    return None
 
 
 def totals(rows: Sequence[Row]) -> str:

@@ -21,6 +21,10 @@ FORMAT = 1
 FOLDER = ".sweeps"
 
 
+class DamagedSweepError(StoreError):
+    """The file of a sweep cannot be read."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One run that a sweep wants: its identity, and what is its own beside the base."""
@@ -88,19 +92,19 @@ def read(runs: Path, name: str) -> Sweep:
     except OSError as error:
         raise StoreError(f"cannot read the sweep {str(path)!r}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
-        raise StoreError(_damaged(path, f"it is not JSON: {error}")) from error
+        raise DamagedSweepError(_damaged(path, f"it is not JSON: {error}")) from error
     if not isinstance(found, dict):
-        raise StoreError(_damaged(path, f"it holds {type(found).__name__}, expected an object"))
+        raise DamagedSweepError(_damaged(path, f"it holds {type(found).__name__}, expected an object"))
     data = cast(dict[str, Any], found)
     written = data.pop("format", None)
     if type(written) is not int:
-        raise StoreError(_damaged(path, "it does not say its format"))
+        raise DamagedSweepError(_damaged(path, "it does not say its format"))
     if written != FORMAT:
         raise StoreError(f"the sweep {str(path)!r} is {other_format(written, FORMAT)}.")
     try:
         return _sweep(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(_damaged(path, f"it is no sweep's ({error})")) from error
+        raise DamagedSweepError(_damaged(path, f"it is no sweep's ({error})")) from error
 
 
 def _sweep(data: Mapping[str, Any]) -> Sweep:

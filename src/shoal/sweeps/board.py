@@ -17,13 +17,14 @@ from typing import Any, cast
 from shoal import files
 from shoal.pages.naming import name_of, short_keys
 from shoal.pages.sweep_table import Row
-from shoal.store import RunFolder, Summary, find, is_live, record
+from shoal.store import RunFolder, Summary, find, is_live, record, summaries
 from shoal.store.catalog import summary_of
 from shoal.store.lock import owner
 from shoal.store.sweeps import FOLDER, Point, Sweep
-from shoal.sweeps.planning import Identity
+from shoal.sweeps.planning import Identity, by_identity
 
 LIVE = "live.json"
+MANY = 50
 SETTLED = frozenset({"finished"})
 """Statuses of folders that are not read again."""
 
@@ -81,10 +82,16 @@ class Board:
 
     def refresh(self) -> None:
         """Read the folders of runs that are not finished again."""
-        for point in self.points:
-            known = self.known.get(_key(point))
-            if known is None or known.status not in SETTLED:
-                self.look(point)
+        open_ones = [point for point in self.points if self._is_open(point)]
+        if len(open_ones) > MANY:  # to look for each would list the folder as often
+            self.known |= by_identity(summaries(self.runs))
+            return
+        for point in open_ones:
+            self.look(point)
+
+    def _is_open(self, point: Point) -> bool:
+        known = self.known.get(_key(point))
+        return known is None or known.status not in SETTLED
 
     def rows(self, live: Mapping[str, Any]) -> list[Row]:
         """Return a row for each run; `live` is what the driver says of the moment, by label."""

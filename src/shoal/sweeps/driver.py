@@ -16,9 +16,8 @@ from typing import Any
 
 from shoal.errors import InputError, LiveRunError, ShoalError, StoreError
 from shoal.files import writable_folder
-from shoal.pages.sweep_table import Row
 from shoal.recipe import Recipe
-from shoal.store import RunFolder, RunId, RunLock, Summary, summaries, sweeps
+from shoal.store import RunFolder, RunId, RunLock, Summary, provenance, summaries, sweeps
 from shoal.store.sweeps import Point, Sweep
 from shoal.sweeps import machine
 from shoal.sweeps.board import Board, driver, place_of, write_live
@@ -32,6 +31,8 @@ LIVE_SECONDS = 1.0
 ASKED = 500
 """Recipes that are sent at once to be identified."""
 TELL_SECONDS = 5.0
+MOST_LOST = 3
+"""Workers that may die while they identify points."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,20 @@ class Driver:
     queue: Queue | None = None
     asked: str | None = None
     """The signal by which it was asked to stop."""
+    answered: bool = False
 
     @property
     def stopped(self) -> dict[str, Any]:
         """What a scheduler wants to know of a stop: by which signal, and whether any step was made."""
         made = self.queue is not None and any(
-            run.step > run.first or run.status == "finished" for run in self.queue.wanted
+            (run.total and run.step > run.first) or run.status == "finished" for run in self.queue.wanted
         )
         return {"by": self.asked, "new_steps": int(made)}
+
+    @property
+    def now(self) -> Mapping[str, Any]:
+        """What folders do not say of the runs, by label."""
+        return self.queue.now() if self.queue is not None else {}
 
     @classmethod
     def start(cls, order: Order, say: Callable[[str], None], *, at_once: int = 1) -> Driver:
@@ -111,11 +118,17 @@ class Driver:
         return plan(wanted.sweep, found, self.order.choice, wanted.stale), found
 
     def train(
-        self, wanted: Identified, todo: Plan, found: dict[Identity, Summary], show: Callable[[Board, Queue], None]
-    ) -> list[Row]:
-        """Train what the plan says; `show` is called a few times a second. Return a row for every run.
+        self,
+        wanted: Identified,
+        todo: Plan,
+        found: dict[Identity, Summary],
+        show: Callable[[Board, Queue], None],
+        *,
+        begun: Callable[[], None],
+    ) -> Board:
+        """Train what the plan says; `show` is called a few times a second, `begun` once nothing is in the way.
 
-        Raises LiveRunError where another process drives the sweep.
+        Return what is known of every run then. Raises LiveRunError where another process drives the sweep.
         """
         runs, name = self.order.runs, self.order.name
         writable_folder(runs)
@@ -123,17 +136,21 @@ class Driver:
         place.path.mkdir(parents=True, exist_ok=True)
         with _alone(runs, name, place):
             sweeps.write(runs, wanted.sweep)
+            begun()
             self.pool.log_to(place.path / LOG)
             board = Board(runs, wanted.sweep, found)
             self.queue = queue = self._queue(wanted, todo, board)
             self._work(board, queue, show)
-            return board.rows(queue.now())
+            return board
 
     def _work(self, board: Board, queue: Queue, show: Callable[[Board, Queue], None]) -> None:
         told = 0.0
 
         def tick() -> None:
             nonlocal told
+            if self.asked is not None and not self.answered:
+                self.answered = True
+                self.say(f"{self.asked}: runs are saved and stopped; Ctrl-C once more ends them at once")
             if time.monotonic() - told >= LIVE_SECONDS:
                 told = time.monotonic()
                 self._tell(queue)
@@ -168,11 +185,14 @@ class Driver:
     def _signatures(self, recipes: Sequence[Recipe]) -> list[tuple[str, str | None]]:
         """Ask the worker that is ready first which runs these are; another one where it dies."""
         found: list[tuple[str, str | None]] = []
-        asked, told, first = 0, time.monotonic(), None
+        asked, lost, told, first = 0, 0, time.monotonic(), None
         while len(found) < len(recipes):
             for process, message in self.pool.events(1.0):
                 if message is None:
-                    asked, first = len(found), None if process is first else first
+                    if process is first:
+                        asked, first, lost = len(found), None, lost + 1
+                    if lost >= MOST_LOST:
+                        raise ShoalError(f"workers end while they look at the points.\n{self.pool.printed()}".rstrip())
                     self.pool.replace(process)
                     continue
                 if "refused" in message or message.get("reason"):
@@ -192,17 +212,17 @@ class Driver:
     def _merged(self, request: Request, points: Mapping[Identity, Point]) -> Sweep:
         """The sweep as it is now wanted, with the points that its file had before."""
         order, now = self.order, datetime.now(UTC).isoformat(timespec="seconds")
-        before = None
-        if order.name in sweeps.names(order.runs):
-            before = sweeps.read(order.runs, order.name)
+        before, asked = self._before(), provenance.command(order.command)
         kept = [
             replace(point, listed=False)
             for point in (before.points if before else ())
             if (point.signature, point.seed) not in points
         ]
+        if before is not None and kept and before.command != asked:
+            self.say(f"{len(kept):,} points that {order.name} had are no longer listed; --name keeps sweeps apart.")
         return Sweep(
             order.name,
-            " ".join(order.command),
+            asked,
             before.made if before else now,
             now,
             request.base.mapping(),
@@ -210,6 +230,19 @@ class Driver:
             (*points.values(), *kept),
             tuple(order.modules),
         )
+
+    def _before(self) -> Sweep | None:
+        """The sweep as its file has it; one that is damaged is set aside."""
+        runs, name = self.order.runs, self.order.name
+        if name not in sweeps.names(runs):
+            return None
+        try:
+            return sweeps.read(runs, name)
+        except sweeps.DamagedSweepError as error:
+            path = sweeps.path_of(runs, name)
+            self.say(f"{error} It is set aside as {path.name}.damaged.")
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            return None
 
 
 def places(workers: int | None, threads: int) -> list[Place]:
@@ -219,7 +252,7 @@ def places(workers: int | None, threads: int) -> list[Place]:
     """
     cores, gpus = machine.cores(), machine.gpus()
     count = workers or len(gpus) or max(1, len(cores) // threads)
-    crowded = count * threads > len(cores)
+    crowded = count * threads != len(cores)  # other sweeps would sit on the same few
     return [
         Place(
             () if crowded or gpus else tuple(cores[number * threads : (number + 1) * threads]),

@@ -90,9 +90,10 @@ class Grid:
         """
         if self.size > MOST:
             raise InputError(f"the grid has {self.size:,} points, more than {MOST:,}: is a range too fine?")
-        for point in self._said(base):
-            if not any(all(each.holds(point, base) for each in together) for together in self.without):
-                yield from ({**point, "seed": seed} for seed in self.seeds) if self.seeds else (point,)
+        for said in self._said(base):
+            for point in [{**said, "seed": seed} for seed in self.seeds] if self.seeds else [said]:
+                if not any(all(each.holds(point, base) for each in together) for together in self.without):
+                    yield point
 
     def _said(self, base: Mapping[str, Any]) -> Iterator[Overrides]:
         for point in crossed(self.fixed, self.axes):

@@ -20,11 +20,11 @@ import linecache
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from shoal.errors import InputError, ShoalError, nearest
 from shoal.files import expanded
@@ -35,6 +35,15 @@ from shoal.sweeps.grid import Overrides
 from shoal.sweeps.points import between
 
 FUNCTION = "grid"
+
+
+@runtime_checkable
+class SupportsItem(Protocol):
+    """A number of NumPy's or torch's."""
+
+    def item(self) -> Any:
+        """Return it as one of Python's."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class GridFile:
         with _told(self.path):
             yielded = iter(self._called())
         while True:
-            with _told(self.path):
+            with _told(self.path), redirect_stdout(sys.stderr):
                 item = next(yielded, self)  # what ends it is no point
             if item is self:
                 break
@@ -118,7 +127,7 @@ def dotted(values: Mapping[str, Any], above: str = "") -> Overrides:
         if isinstance(value, Mapping):
             found |= dotted(cast(Mapping[str, Any], value), f"{above}{key}.")
         else:
-            found[f"{above}{key}"] = value
+            found[f"{above}{key}"] = value.item() if isinstance(value, SupportsItem) else value
     return found
 
 
@@ -128,13 +137,11 @@ def _executed(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)  # it may import what lies beside it, as a script may
+    if folder not in sys.path:
+        sys.path.append(folder)  # it may import what lies beside it, as a script may, now and within its functions
     sys.modules[name] = module  # dataclasses look for it there
-    try:
-        with _told(path):
-            spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(folder)
+    with _told(path), redirect_stdout(sys.stderr):  # what it prints is no result
+        spec.loader.exec_module(module)
     return module
 
 

@@ -139,7 +139,7 @@ def _chosen(points: Sequence[Point], sweep: Sweep, choice: Choice, found: Mappin
         fitting = {
             (point.signature, point.seed)
             for point in points
-            if fnmatchcase(f"{point.run} {name_of({**point.values, 'seed': point.seed}, short)}", f"*{glob}*")
+            if fnmatchcase(f" {point.run} {name_of({**point.values, 'seed': point.seed}, short)} ", f"* {glob} *")
         }
         if not fitting:
             example = name_of({**points[0].values, "seed": points[0].seed}, short) if points else ""

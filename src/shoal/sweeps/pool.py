@@ -57,6 +57,8 @@ class Process:
     channel: Channel
     popen: subprocess.Popen[bytes]
     ready: bool = False
+    proven: bool = False
+    """Whether it has ended a run: it has taken the memory that it takes."""
     began: float = field(default_factory=time.monotonic)
 
     def stop(self) -> None:
@@ -98,7 +100,7 @@ def start(setting: Setting, place: Place, *, output: int) -> Process:
     if place.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = place.gpu
     popen = subprocess.Popen(
-        [sys.executable, "-m", "shoal.sweeps.worker", *map(str, handles), to_json(given)],
+        [sys.executable, "-P", "-m", "shoal.sweeps.worker", *map(str, handles), to_json(given)],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -131,7 +133,8 @@ class Pool:
     def has_room(self) -> bool:
         """Return whether there is memory for another worker; for a first one there has to be."""
         free = machine.free_memory()
-        return not self.processes or free is None or free > self.needed
+        unproven = sum(not process.proven for process in self.processes)  # what they take is still to be taken
+        return not self.processes or free is None or free > self.needed * (1 + unproven)
 
     def start(self, place: Place) -> Process:
         """Start a worker at a place."""
@@ -191,6 +194,8 @@ class Pool:
         leaving = list(self.processes)
         for process in leaving:
             self.forget(process)
+            with suppress(ProcessLookupError):
+                process.popen.terminate()
         for process in leaving:
             process.ended()
         self._output.close()

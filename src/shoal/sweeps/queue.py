@@ -144,12 +144,16 @@ class Queue:
         self.working[process.popen.pid] = job
         self._begin(job[0])
         runs = [(number, self.wanted[number]) for number in job]
-        told = [{"id": number, "recipe": run.recipe.mapping(), "again": run.again} for number, run in runs]
+        told = [
+            {"id": number, "recipe": run.recipe.mapping(), "signature": run.point.signature, "again": run.again}
+            for number, run in runs
+        ]
         process.channel.send({"job": told})
 
     def _begin(self, number: int) -> None:
         run = self.wanted[number]
         run.status, run.began, run.first, run.step, run.total = "running", time.monotonic(), 0, 0, 0
+        run.reason = None
         self.changed(run)
 
     def _has_room(self) -> bool:
@@ -170,6 +174,7 @@ class Queue:
         elif "refused" in message:
             raise ShoalError(str(message.get("traceback") or message["reason"]))
         elif "ended" in message:
+            process.proven = True
             self.pool.largest = max(self.pool.largest, int(message.get("memory", 0)))
             self._conclude(process, int(message["id"]), message)
         elif "step" in message:
@@ -203,7 +208,7 @@ class Queue:
         run = self.wanted[number]
         folder = self._folder(run)
         newest = None if folder is None else next((step_of(path) for path in candidates(folder.checkpoints)), None)
-        if folder is not None and record.status(folder) == "finished":
+        if folder is not None and record.status(folder) == "finished" and not run.again:
             run.status = "finished"  # it died between the record and its message
         elif self.stopping:
             run.status = "queued" if folder is None else record.status(folder)
@@ -218,7 +223,7 @@ class Queue:
         reason = f"its process was ended by {how}"
         if run.deaths >= MOST:
             reason = f"its process was ended {MOST} times ({how}) without a new checkpoint in between: given up"
-        if folder is not None:
+        if folder is not None and not run.again:  # else it is the run before
             with suppress(LiveRunError, StoreError, OSError), RunLock(folder):
                 if record.read(folder):
                     record.update(folder, status="killed", reason=reason)
@@ -242,6 +247,7 @@ class Queue:
             if folder is None or not is_live(folder):
                 status = "queued" if folder is None else record.status(folder)
                 run.status = status if status in DONE else "queued"
+                run.reason = None
                 if run.status == "queued":
                     self.waiting.append((number,))
                 self.changed(run)

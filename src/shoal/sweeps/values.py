@@ -61,8 +61,8 @@ def texts(word: str, written: str) -> list[str]:
             found += [repr(value) for value in _range(word, kind, rest)]
         else:
             found.append(piece)
-    twice = next((piece for number, piece in enumerate(found) if piece in found[:number]), None)
-    if twice is not None:
+    if len(set(found)) < len(found):
+        twice = next(piece for piece in found if found.count(piece) > 1)
         raise InputError(f"{shown(word)}: {twice} is there twice.")
     return found
 

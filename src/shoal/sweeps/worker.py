@@ -17,6 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from shoal.recipe import Recipe, parse
 from shoal.store import RunFolder, record
 from shoal.sweeps.channel import Channel, Message
 
+CHANGED = "its data or code changed since the sweep was planned: give the command again"
 CHUNK = 200
 """Recipes that are identified between two answers."""
 
@@ -65,23 +67,24 @@ class Worker:
             self.channel.send({"id": each["id"], "memory": _memory(), **ended})
 
     def _listen(self, todo: queue.SimpleQueue[Message | None]) -> None:
-        for message in self.channel.messages():
-            if "log" in message:
-                _print_to(message["log"])
-            elif "stop" in message:
-                self.stopping = True
-            else:
-                todo.put(message)
-        self.stopping = True
-        todo.put(None)
-        if self.busy:
-            os.kill(os.getpid(), signal.SIGTERM)  # which the training takes for a wish to be saved and stopped
+        try:
+            for message in self.channel.messages():
+                if "log" in message:
+                    _print_to(message["log"])
+                elif "stop" in message:
+                    self.stopping = True
+                else:
+                    todo.put(message)
+        finally:
+            told, self.stopping = self.stopping, True
+            todo.put(None)
+            if self.busy and not told:
+                os.kill(os.getpid(), signal.SIGTERM)  # which the training takes for a wish to be saved and stopped
 
     def _identify(self, mappings: Sequence[Mapping[str, Any]]) -> None:
-        recipes = [parse(mapping) for mapping in mappings]
         found: list[list[Any]] = []
         try:
-            for one in identify(recipes, runs=self.warm.runs, shelf=self.warm.shelf):
+            for one in identify([parse(mapping) for mapping in mappings], self.warm):
                 found.append([one.signature, one.stale])
                 if len(found) == CHUNK:
                     self.channel.send({"identified": found})
@@ -94,6 +97,9 @@ class Worker:
         screen = Screen(sys.stdout, quiet=True, watcher=partial(self._tell, int(message["id"])))
         try:
             recipe: Recipe = parse(message["recipe"])
+            (now,) = identify([recipe], self.warm)
+            if now.signature != message["signature"]:
+                return {"ended": "failed", "reason": CHANGED}
             folder = conduct(
                 recipe, runs=self.warm.runs, screen=screen, again=bool(message.get("again")), warm=self.warm
             )
@@ -111,8 +117,9 @@ class Worker:
 
 def _ended(folder: RunFolder, reason: str | None = None) -> Message:
     known = record.read(folder)
+    status = record.status(folder, known)
     return {
-        "ended": record.status(folder, known),
+        "ended": "failed" if reason and status in ("queued", "running", "killed") else status,
         "run": folder.label,
         "steps": known.get("steps", 0),
         "seconds": known.get("seconds"),
@@ -128,10 +135,11 @@ def _told(error: BaseException) -> Message:
 
 def _print_to(path: str) -> None:
     """Have what this process prints, a user's code too, written to a file."""
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.close(handle)
+    with suppress(OSError):  # its place was removed, the disk is full: nothing depends on it
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        os.close(handle)
 
 
 def _memory() -> int:
