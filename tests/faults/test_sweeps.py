@@ -116,12 +116,34 @@ def test_a_worker_that_dies_again_and_again_fails_its_run_and_the_others_are_tra
 ) -> None:
     runs = tmp_path / "runs"
     words = ["--module", "tests.faults.dying", "model=dying", "model.dies=false,true", "--name", "dying"]
-    command = [sys.executable, "-m", "shoal", "sweep", "digits_mlp", *words, "budget.steps=20", "--runs", str(runs)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    done = swept(runs, *words)
     assert done.returncode == 1, done.stdout + done.stderr
     statuses = {str(known["status"]) for _, known in records(runs)}
     assert statuses == {"finished", "killed"}
     (reason,) = [str(known["reason"]) for _, known in records(runs) if known["status"] == "killed"]
     assert "ended 3 times (SIGKILL) without a new checkpoint in between: given up" in reason
     assert reason in done.stdout
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("which", range(1, 4))
+def test_a_run_that_is_to_be_trained_anew_is_so_wherever_its_worker_dies_before(which: int, tmp_path: Path) -> None:
+    runs, words = tmp_path / "runs", ["--module", "tests.faults.dying", "model=dying", "--name", "anew"]
+    assert swept(runs, *words).returncode == 0
+    (before,) = (known for _, known in records(runs))
+    done = swept(runs, *words, "--again", DIES_AT=f"{which} {tmp_path}/built")
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = dict(records(runs))
+    (aside,) = runs.glob("*/seed-0.aside-1/run.json")
+    assert json.loads(aside.read_bytes()) == before, "the run before is as it was"
+    ((_, known),) = [(label, known) for label, known in after.items() if "aside" not in label]
+    assert (known["status"], known["attempts"]) == ("finished", 1)
+    assert (tmp_path / "built").stat().st_size > which, "it died, and went on"
+
+
+def swept(runs: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A sweep of the module of dying models, as a process."""
+    command = [sys.executable, "-m", "shoal", "sweep", "digits_mlp", *words, "budget.steps=20", "--runs", str(runs)]
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
