@@ -171,6 +171,16 @@ def test_a_reader_that_leaves_stops_nothing(tmp_path: Path) -> None:
     assert len([*tmp_path.glob("*/seed-*/samples")]) == 2
 
 
+@pytest.mark.parametrize("command", ["attach", "cancel"])
+def test_a_name_that_is_neither_a_runs_nor_a_sweeps_is_told_with_both(
+    command: str, trained: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = Said(capfd, command, "pears", "--runs", trained)
+    assert (said.code, said.out) == (2, "")
+    assert "no run 'pears'" in said.err
+    assert "The sweeps are: pair." in said.err
+
+
 def test_a_damaged_file_of_a_sweep_is_set_aside(trained: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = sweeps.path_of(trained, "pair")
     path.write_text("{")

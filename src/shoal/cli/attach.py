@@ -15,7 +15,7 @@ from shoal.cli.sweep_screen import SweepScreen
 from shoal.errors import StoreError
 from shoal.pages.sweep_table import Look, Row
 from shoal.store import find, read_journal, sweeps
-from shoal.sweeps.board import Board, driver, read_live
+from shoal.sweeps.board import Board, driver, read_live, run_or_sweep
 
 POLL_SECONDS = 0.5
 
@@ -24,7 +24,7 @@ def run(name: str | None, look: Look, *, runs: Path, trim: bool, once: bool) -> 
     """Show a sweep until nobody trains it any more, or follow a run's log; return the exit code."""
     known = sweeps.names(runs)
     if name is not None and name not in known:
-        return logs.run(name, runs=runs, follow=not once, lines=None)
+        return logs.run(str(run_or_sweep(runs, name).path), runs=runs, follow=not once, lines=None)
     board = Board(runs, sweeps.read(runs, name or _latest(runs, known)))
     screen = SweepScreen(sys.stdout, look)
     try:

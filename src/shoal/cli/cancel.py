@@ -14,9 +14,9 @@ from typing import Any
 from shoal.cli import output
 from shoal.errors import InputError
 from shoal.pages.formats import clean
-from shoal.store import RunFolder, is_live, resolve, sweeps
+from shoal.store import RunFolder, is_live
 from shoal.store.lock import owner
-from shoal.sweeps.board import place_of
+from shoal.sweeps.board import run_or_sweep
 
 POLL_SECONDS = 0.1
 TELL_SECONDS = 5.0
@@ -24,8 +24,7 @@ TELL_SECONDS = 5.0
 
 def run(names: Sequence[str], *, runs: Path, wait: bool) -> int:
     """Ask; return the exit code. Names that mean nothing are refused before anything is stopped."""
-    known = set(sweeps.names(runs))
-    meant = [(name, place_of(runs, name) if name in known else resolve(runs, name)) for name in names]
+    meant = [(name, run_or_sweep(runs, name)) for name in names]
     asked = [(name, place) for name, place in meant if _ask(name, place)]
     told = time.monotonic()
     for name, place in asked if wait else ():

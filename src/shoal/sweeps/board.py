@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from shoal import files
+from shoal.errors import StoreError
 from shoal.pages.naming import name_of, short_keys
 from shoal.pages.sweep_table import Row
-from shoal.store import RunFolder, Summary, find, is_live, record, summaries
+from shoal.store import RunFolder, Summary, find, is_live, record, resolve, summaries, sweeps
 from shoal.store.catalog import summary_of
 from shoal.store.lock import owner
 from shoal.store.sweeps import FOLDER, Point, Sweep
@@ -32,6 +33,18 @@ SETTLED = frozenset({"finished"})
 def place_of(runs: Path, name: str) -> RunFolder:
     """Return the folder of a sweep's driver: its lock, its log, what it says of the moment."""
     return RunFolder(runs / FOLDER / files.safe_name(name, "sweep"))
+
+
+def run_or_sweep(runs: Path, name: str) -> RunFolder:
+    """Return what is locked while a run, or the sweep of that name, is being trained; raises StoreError for neither."""
+    known = sweeps.names(runs)
+    if name in known:
+        return place_of(runs, name)
+    try:
+        return resolve(runs, name)
+    except StoreError as error:
+        there = f" The sweeps are: {', '.join(known)}." if known else ""
+        raise StoreError(f"{error}{there}") from error
 
 
 def driver(runs: Path, name: str) -> Mapping[str, Any] | None:
