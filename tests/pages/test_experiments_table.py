@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import math
 import statistics
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.synthetic import make_run
 
 from shoal.pages.blocks import plain
-from shoal.pages.experiments_table import Experiment, experiments, experiments_grid, spread
+from shoal.pages.experiments_table import Experiment, experiments, experiments_grid
 from shoal.store import RunId, create, summaries
 
 
@@ -67,17 +64,3 @@ def test_a_seed_that_has_not_begun_belongs_to_its_experiment(runs: Path) -> None
     folder.path.with_name("seed-1").mkdir()
     (found,) = experiments(summaries(runs))
     assert found.counts == {"finished": 1, "queued": 1}
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
-def test_the_arithmetic_is_that_of_the_standard_library(values: list[float]) -> None:
-    found = spread(values)
-    assert found.mean == pytest.approx(statistics.fmean(values), rel=1e-12, abs=1e-300)
-    assert found.deviation == pytest.approx(statistics.stdev(values), rel=1e-6, abs=1e-9)
-
-
-@pytest.mark.parametrize("values", [[math.nan], [1.0, math.inf], [-math.inf, math.inf], [1e308, 1.7e308]])
-def test_numbers_that_are_none_and_numbers_that_are_large_raise_nothing(values: list[float]) -> None:
-    found = spread(values)
-    assert found.n == len(values)
-    assert str(found).endswith(f"({len(values)})")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from shoal.analysis import Mean, mean_of
 from shoal.pages import formats
 from shoal.pages.blocks import Cell, Column, Grid
 from shoal.pages.lenient import real
@@ -18,22 +19,14 @@ from shoal.store import Summary
 from shoal.store.layout import SIGNATURE
 
 
-@dataclass(frozen=True)
-class Spread:
-    """The mean of a metric over `n` seeds and its sample deviation, which one seed does not have."""
+def shown(found: Mean) -> str:
+    """Return a mean as a table has it.
 
-    mean: float
-    deviation: float | None
-    n: int
-
-    def __str__(self) -> str:
-        """Return the numbers as a table has them.
-
-        >>> str(Spread(0.98333, 0.00213, 3)), str(Spread(0.98333, None, 1))
-        ('0.9833 ± 0.0021 (3)', '0.9833 (1)')
-        """
-        deviation = "" if self.deviation is None else f" ± {formats.number(self.deviation)}"
-        return f"{formats.number(self.mean)}{deviation} ({self.n})"
+    >>> shown(Mean(0.98333, 3, 0.00213)), shown(Mean(0.98333, 1))
+    ('0.9833 ± 0.0021 (3)', '0.9833 (1)')
+    """
+    deviation = "" if found.deviation is None else f" ± {formats.number(found.deviation)}"
+    return f"{formats.number(found.mean)}{deviation} ({found.n})"
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class Experiment:
 
     label: str
     runs: tuple[Summary, ...]
-    metrics: Mapping[str, Spread]
+    metrics: Mapping[str, Mean]
     overall: Summary
 
     @property
@@ -61,24 +54,6 @@ class Experiment:
             "statuses": self.counts,
             "metrics": spreads,
         }
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Return mean and sample deviation (over n - 1) of one or more values.
-
-    >>> spread([1.0, 2.0, 3.0]), spread([0.5])
-    (Spread(mean=2.0, deviation=1.0, n=3), Spread(mean=0.5, deviation=None, n=1))
-    """
-    n = len(values)
-    if not all(map(math.isfinite, values)):
-        return Spread(math.nan, None if n == 1 else math.nan, n)
-    try:
-        mean = math.fsum(values) / n
-    except OverflowError:
-        mean = math.fsum(value / n for value in values)
-    if n == 1:
-        return Spread(mean, None, n)
-    return Spread(mean, math.hypot(*(value - mean for value in values)) / math.sqrt(n - 1), n)
 
 
 def experiments(runs: Sequence[Summary]) -> list[Experiment]:
@@ -108,7 +83,7 @@ def _row(one: Experiment, metrics: Sequence[str], now: datetime | None) -> list[
         Cell(said, next(iter(parts.values())).style),
         formats.clean(one.label),
         formats.count(one.overall.steps),
-        *(str(one.metrics[metric]) if metric in one.metrics else formats.NOTHING for metric in metrics),
+        *(shown(one.metrics[metric]) if metric in one.metrics else formats.NOTHING for metric in metrics),
         formats.ago(started, now) if now else formats.when(started),
     ]
 
@@ -120,7 +95,7 @@ def _experiment(runs: Sequence[Summary]) -> Experiment:
         for name in run.metrics if run.status == "finished" else ():
             if (number := real(run.metrics[name])) is not None:
                 values.setdefault(name, []).append(number)
-    found = {name: spread(several) for name, several in values.items()}
+    found = {name: mean for name, several in values.items() if (mean := mean_of(several)) is not None}
     label = _above(first)
     overall = Summary(
         folder=first.folder,
