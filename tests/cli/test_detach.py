@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from tests.conftest import ShoalCli
+from tests.faults.attempts import wait_until
 
 from shoal.cli import main
 
@@ -47,3 +51,19 @@ def test_a_finished_run_prints_its_result(shoal_cli: ShoalCli) -> None:
     done = shoal_cli(short)
     assert done.returncode == 0
     assert json.loads(done.stdout)["status"] == "finished"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_ends_the_starter_before_it_begins_ends_it_as_well(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import pathlib, time\npathlib.Path('begun').write_text('.')\ntime.sleep(60)\n")
+    starter = subprocess.Popen(
+        [sys.executable, "-c", "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+         "from shoal.cli import main; sys.exit(main(sys.argv[1:]))", *WORDS, "--module", "slow"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    wait_until((tmp_path / "begun").exists)
+    starter.send_signal(number)
+    output, _ = starter.communicate(timeout=20)  # at the end of both: each holds the pipe
+    assert starter.returncode in (75, 130)
+    assert "In the background" not in output
+    assert not (tmp_path / "runs").exists()
